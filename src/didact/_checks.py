@@ -1,0 +1,82 @@
+"""Validation at the public door, in one voice: parameter, rule, what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+class DidactError(Exception):
+    """Base of every error that didact raises on purpose."""
+
+
+class InvalidInput(DidactError, ValueError):
+    """An argument, a column or a file breaks a rule that the message states."""
+
+
+class Diverged(DidactError, ArithmeticError):
+    """A computation left the finite numbers; the message names step and quantity."""
+
+
+def shown(value: Any, limit: int = 80) -> str:
+    """``repr`` cut to ``limit`` characters, so that a message stays one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def invalid(parameter: str, rule: str, found: Any) -> InvalidInput:
+    """The one form of a complaint: ``Parameter `p` should be …. Found …``."""
+    return InvalidInput(f"Parameter `{parameter}` should be {rule}. Found {shown(found)}.")
+
+
+def check_integer(parameter: str, value: Any, *, at_least: int = 1) -> int:
+    """Return ``value`` if it is an integer ≥ ``at_least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        rule = "a positive integer" if at_least == 1 else f"an integer of at least {at_least}"
+        raise invalid(parameter, rule, value)
+    return value
+
+
+def check_number(
+    parameter: str,
+    value: Any,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return ``value`` if it is a finite number in ``[at_least, at_most] ∩ (above, below)``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        not number
+        or not math.isfinite(value)
+        or not (at_least <= value <= at_most and above < value < below)
+    ):
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (
+                ("at least", at_least),
+                ("above", above),
+                ("at most", at_most),
+                ("below", below),
+            )
+            if math.isfinite(bound)
+        ]
+        raise invalid(parameter, " ".join(["a finite number", " and ".join(bounds)]).strip(), value)
+    return float(value)
+
+
+def check_choice(parameter: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return ``value`` if it is one of ``choices``."""
+    if value not in choices:
+        raise invalid(parameter, "one of " + ", ".join(map(repr, choices)), value)
+    return value
+
+
+def listed(names: Iterable[str], limit: int = 12) -> str:
+    """Names for a message: the first ``limit`` in back-ticks, then how many more."""
+    names = list(names)
+    head = ", ".join(f"`{name}`" for name in names[:limit])
+    return head + (f" and {len(names) - limit} more" if len(names) > limit else "")
