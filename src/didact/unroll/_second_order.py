@@ -1,0 +1,94 @@
+"""A meta-gradient needs second derivatives: say so where an operation has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from .._checks import DidactError
+
+_MESSAGES = (
+    re.compile(r"derivative for (?P<op>\S+) is not implemented"),
+    re.compile(r"(?P<op>\S+) is not differentiable twice"),
+    re.compile(r"(?P<op>torch\.compile with aot_autograd) does not currently support double"),
+    re.compile(r"differentiate twice a function that was marked with (?P<op>@once_differentiable)"),
+    re.compile(r"(?P<op>Checkpointing) is not compatible with \.grad\(\)"),
+)
+
+
+class NoSecondDerivative(DidactError, RuntimeError):
+    """An operation of the loss cannot be differentiated twice; the message names it."""
+
+
+@contextmanager
+def naming_the_operation(value: Tensor | None = None) -> Iterator[None]:
+    """Turn autograd's complaint about a missing second derivative into one that names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        for pattern in _MESSAGES:
+            if match := pattern.search(str(error)):
+                operation = match["op"]
+                if operation.startswith("@") and value is not None:
+                    names = sorted({type(n).__name__ for n in _custom_nodes(value)})
+                    operation = ", ".join(names) or operation
+                raise NoSecondDerivative(_sentence(operation)) from error
+        raise
+
+
+def watch(value: Tensor) -> Iterator[None]:
+    """Hooks on the custom autograd functions below ``value``; raises if one drops the graph.
+
+    A backward pass is linear in the gradient that comes in. If that one requires a gradient and
+    what goes out is non-zero and does not, the function broke the chain: its second derivative
+    would silently count as zero.
+    """
+    handles = [node.register_hook(_check(type(node).__name__)) for node in _custom_nodes(value)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+watching = contextmanager(watch)
+
+
+def _check(name: str) -> Any:
+    def hook(outgoing: tuple[Tensor | None, ...], incoming: tuple[Tensor | None, ...]) -> None:
+        if not any(g is not None and g.requires_grad for g in incoming):
+            return
+        for g in outgoing:
+            if g is not None and not g.requires_grad and bool(torch.any(g != 0)):
+                raise NoSecondDerivative(_sentence(name))
+
+    return hook
+
+
+def _custom_nodes(value: Tensor) -> list[Any]:
+    nodes: set[Any] = set()
+    custom: list[Any] = []
+    stack = [value.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in nodes:
+            continue
+        nodes.add(node)
+        if isinstance(node, BackwardCFunction):
+            custom.append(node)
+        stack.extend(parent for parent, _ in node.next_functions)
+    return custom
+
+
+def _sentence(operation: str) -> str:
+    return (
+        f"Operation `{operation}` has no second derivative, which a gradient through training "
+        "steps needs. Replace it in the loss by one that has (cuDNN's recurrent nets: "
+        "`torch.backends.cudnn.flags(enabled=False)` around the loss)."
+    )
