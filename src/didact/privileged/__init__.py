@@ -1,0 +1,35 @@
+"""Train on privileged information x*, deploy on x.
+
+Methods, each with ``parameters()`` for the student's optimizer and ``loss((x, x*, y))``:
+
+- ``LDT``: a teacher trained by meta-gradients turns x* into targets for the activations.
+- ``FixedTeacher``: a teacher that never learns (untrained: the ablation FT).
+- ``Auxiliary``: a head predicts x*.
+- ``NoTeacher``: x* is not looked at.
+
+Teaching losses: ``mse``, ``gated_mse``, ``kl``. Around them: ``Taught`` makes a student of any
+module, ``teach`` calls a teacher once for n batches, ``stack`` makes n batches one.
+"""
+
+from ._auxiliary import Auxiliary
+from ._fixed_teacher import FixedTeacher
+from ._ldt import LDT, MetaStep, stack
+from ._losses import flat, gated_mse, kl, mse
+from ._no_teacher import NoTeacher
+from ._taught import Taught
+from ._teach import teach
+
+__all__ = [
+    "LDT",
+    "Auxiliary",
+    "FixedTeacher",
+    "MetaStep",
+    "NoTeacher",
+    "Taught",
+    "flat",
+    "gated_mse",
+    "kl",
+    "mse",
+    "stack",
+    "teach",
+]

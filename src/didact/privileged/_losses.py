@@ -1,0 +1,102 @@
+"""Teaching losses: how far activations are from what the teacher asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .._checks import InvalidInput, check_choice
+from .._params import leaves
+
+
+def flat(activations: Any) -> Tensor:
+    """All activations of an example side by side: nested tensors [batch, ...] → [batch, K].
+
+    Example:
+        >>> flat({"a": torch.zeros(2, 3), "b": torch.zeros(2, 4, 5)}).shape
+        torch.Size([2, 23])
+    """
+    tensors = leaves(activations)
+    if len(tensors) == 1 and tensors[0].dim() == 2:
+        return tensors[0]  # type: ignore[no-any-return]
+    return torch.cat([t.flatten(1) for t in tensors], 1)
+
+
+def mse(activations: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
+    """Squared error of every neuron: ``mean_{b,k} (h_bk − h*_bk)²``.
+
+    Args:
+        activations: the student's, nested tensors [batch, ...] of K neurons in all.
+        targets: the teacher's, of the same nesting, or flat [batch, K].
+        reduction: over neurons, ``"mean"`` or ``"sum"``; over the batch always the mean.
+
+    Raises:
+        InvalidInput: if there is not one target per neuron.
+    """
+    check_choice("reduction", reduction, ("mean", "sum"))
+    h = flat(activations)
+    return _reduced((h - _matched(targets, h)) ** 2, reduction)
+
+
+def gated_mse(activations: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
+    """Squared error of the neurons that the teacher cares about.
+
+    ``mean_{b,k} σ(m_bk/2 − 1) (h_bk − h*_bk)²``, for pre-activations h.
+
+    Reference: Neitz, Parascandolo & Schölkopf 2021, appendix B.2.2. The paper does not state how
+    its loss is reduced; the teaching coefficient α has to be chosen with ``reduction``.
+
+    Args:
+        activations: the student's, nested tensors [batch, ...] of K neurons in all.
+        targets: the pair (m, h*), each nested like the activations or flat [batch, K]; or one
+            tensor [batch, 2K], its halves.
+        reduction: over neurons, ``"mean"`` or ``"sum"``; over the batch always the mean.
+
+    Example:
+        >>> h = torch.tensor([[1.0, 2.0]])
+        >>> gated_mse(h, (torch.full((1, 2), 2.0), torch.zeros(1, 2)))
+        tensor(1.2500)
+    """
+    check_choice("reduction", reduction, ("mean", "sum"))
+    if isinstance(targets, Tensor):
+        targets = targets.chunk(2, -1)
+    if not isinstance(targets, list | tuple) or len(targets) != 2:
+        raise InvalidInput(
+            "Parameter `targets` should be a pair (m, h*): gates and target activations. "
+            f"Found {type(targets).__name__}."
+        )
+    h = flat(activations)
+    m, wanted = (_matched(t, h) for t in targets)
+    return _reduced(torch.sigmoid(m / 2 - 1) * (h - wanted) ** 2, reduction)
+
+
+def kl(activations: Any, targets: Any) -> Tensor:
+    """``KL(softmax(target) ‖ softmax(activation))`` over the last axis, mean over the rest.
+
+    Args:
+        activations: logits, nested tensors [batch, ..., classes]; several tensors are summed.
+        targets: the teacher's logits, of the same nesting.
+    """
+    pairs = zip(leaves(activations), leaves(targets), strict=True)
+    total = torch.zeros(())
+    for h, wanted in pairs:
+        log_q, log_p = F.log_softmax(h, -1), F.log_softmax(wanted, -1)
+        total = total + (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    return total
+
+
+def _matched(targets: Any, h: Tensor) -> Tensor:
+    wanted = flat(targets)
+    if wanted.shape != h.shape:
+        raise InvalidInput(
+            "The teacher should give one target per neuron. Found activations of shape "
+            f"{tuple(h.shape)} and targets of shape {tuple(wanted.shape)}."
+        )
+    return wanted
+
+
+def _reduced(errors: Tensor, reduction: str) -> Tensor:
+    return errors.mean() if reduction == "mean" else errors.sum(1).mean()
