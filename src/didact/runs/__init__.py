@@ -1,0 +1,42 @@
+"""Many runs: independent cells, search, resume.
+
+- :func:`run_cells` evaluates a function at many configs, each once, through kills and restarts;
+  :func:`key` names a config by its content.
+- :func:`search` chooses configs by TPE in fixed batches (:class:`Real`, :class:`Integer`,
+  :class:`Choice` make its space), :func:`best` picks the winning :class:`Trial`.
+- :func:`locked` holds a folder against a second process.
+- :func:`write_atomic`, :func:`write_json`, :func:`read_json`: files that are there in full or not
+  at all.
+- :class:`Progress`: one bar, or plain lines where no terminal is.
+
+joblib, Optuna, filelock and tqdm (the extra ``didact[fit]``) are imported where they are used.
+"""
+
+from ._cells import CellFailed, key, run_cells
+from ._extra import MissingExtra
+from ._files import check_json, read_json, write_atomic, write_json
+from ._lock import FolderBusy, locked
+from ._progress import Progress
+from ._search import Trial, best, search
+from ._space import Choice, Integer, Real, Space
+
+__all__ = [
+    "CellFailed",
+    "Choice",
+    "FolderBusy",
+    "Integer",
+    "MissingExtra",
+    "Progress",
+    "Real",
+    "Space",
+    "Trial",
+    "best",
+    "check_json",
+    "key",
+    "locked",
+    "read_json",
+    "run_cells",
+    "search",
+    "write_atomic",
+    "write_json",
+]

@@ -1,0 +1,181 @@
+"""Search by TPE in batches, the same again whenever it is asked again."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._checks import DidactError, check_integer, invalid
+from ._extra import extra
+from ._space import Choice, Integer, Real, Space, check_settings
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluated point.
+
+    Args:
+        number: its place in the search, from 0.
+        settings: one value per name of the space.
+        value: what ``evaluate`` said; lower is better, not finite means failed.
+    """
+
+    number: int
+    settings: Settings
+    value: float
+
+
+def search(
+    space: Space,
+    evaluate: Callable[[list[Settings]], Sequence[float]],
+    *,
+    trials: int,
+    batch: int = 4,
+    seed: int = 0,
+    first: Settings | None = None,
+) -> list[Trial]:
+    """Minimise by the tree-structured Parzen estimator, ``batch`` settings at a time.
+
+    TPE (Bergstra et al., 2011, "Algorithms for hyper-parameter optimization") models the settings
+    of good trials by a density l and of the others by g, and asks where l/g is largest; Optuna's
+    multivariate form. The first ten trials are random; those of the running batch count as bad, so
+    that a batch spreads.
+
+    The k-th setting is a function of ``space``, ``seed``, ``batch``, ``first`` and the values of
+    the batches before: a search over stored cells (:func:`run_cells` inside ``evaluate``) that was
+    killed asks for the same cells again and goes on, and one with more trials starts with those of
+    one with fewer.
+
+    Args:
+        space: name → :class:`Real`, :class:`Integer` or :class:`Choice`.
+        evaluate: takes one batch of settings, returns one value each; lower is better. A value that
+            is not finite is a failed trial, which the search counts among the worst.
+        trials: how many settings to evaluate.
+        batch: how many to ask for at a time; fixed, so that the result does not depend on how many
+            processes evaluate them.
+        seed: of every random draw.
+        first: settings of trial 0, for example the defaults, so that the best is never worse.
+
+    Returns:
+        All trials, by number.
+
+    Raises:
+        InvalidInput: if an argument breaks its rule or ``evaluate`` returns another number of
+            values than it was given settings.
+
+    Example:
+        >>> space = {"x": Real(-3, 3), "layers": Integer(1, 4), "act": Choice(["relu", "tanh"])}
+        >>> def evaluate(batch):
+        ...     return [(s["x"] - 1) ** 2 + s["layers"] + (s["act"] == "relu") for s in batch]
+        >>> best(search(space, evaluate, trials=40)).settings["layers"]
+        1
+    """
+    check_integer("trials", trials)
+    check_integer("batch", batch)
+    check_integer("seed", seed, at_least=0)
+    if not space:
+        raise invalid("space", "a dict with at least one name", space)
+    with extra("fit"), _quiet():
+        import optuna
+
+        study = optuna.create_study()
+        if first is not None:
+            check_settings("first", first, space)
+            study.enqueue_trial(_encoded(first, space))
+    ranges = {name: _distribution(choice) for name, choice in space.items()}
+    done: list[Trial] = []
+    while len(done) < trials:
+        with _quiet():
+            study.sampler = optuna.samplers.TPESampler(
+                # Seeded anew by place: the state of one running sampler would depend on history.
+                seed=int(np.random.SeedSequence([seed, len(done)]).generate_state(1)[0]),
+                multivariate=True,
+                constant_liar=True,
+            )
+            asked = [study.ask(ranges) for _ in range(min(batch, trials - len(done)))]
+        settings = [_decoded(trial.params, space) for trial in asked]
+        values = [float(value) for value in evaluate([dict(point) for point in settings])]
+        if len(values) != len(asked):
+            raise invalid("evaluate", f"a function that returns {len(asked)} values here", values)
+        with _quiet():
+            for trial, value in zip(asked, values, strict=True):
+                if math.isfinite(value):
+                    study.tell(trial, value)
+                else:
+                    # Not FAIL: TPE overlooks failed trials and would come back to the same place.
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        done += [
+            Trial(trial.number, point, value)
+            for trial, point, value in zip(asked, settings, values, strict=True)
+        ]
+    return done
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The trial with the lowest finite value, the earliest of equals.
+
+    Raises:
+        DidactError: if no trial has a finite value.
+
+    Example:
+        >>> best([Trial(0, {}, 2.0), Trial(1, {}, float("nan")), Trial(2, {}, 1.0)]).number
+        2
+    """
+    finite = [trial for trial in trials if math.isfinite(trial.value)]
+    if not finite:
+        raise DidactError(f"None of the {len(trials)} trials of the search gave a finite value.")
+    return min(finite, key=lambda trial: trial.value)
+
+
+def _distribution(choice: Real | Integer | Choice) -> BaseDistribution:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(choice, Real):
+        return FloatDistribution(choice.low, choice.high, log=choice.log)
+    if isinstance(choice, Integer):
+        return IntDistribution(choice.low, choice.high, log=choice.log)
+    # By place: Optuna's own categories take only a few types.
+    return CategoricalDistribution(range(len(choice.options)))
+
+
+def _encoded(settings: Settings, space: Space) -> Settings:
+    return {
+        name: choice.options.index(settings[name]) if isinstance(choice, Choice) else settings[name]
+        for name, choice in space.items()
+    }
+
+
+def _decoded(params: Settings, space: Space) -> Settings:
+    return {
+        name: choice.options[params[name]] if isinstance(choice, Choice) else params[name]
+        for name, choice in space.items()
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)

@@ -1,0 +1,90 @@
+"""What a search may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._checks import check_integer, check_number, invalid
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number in [low, high].
+
+    Args:
+        low: the smallest value.
+        high: the largest value, above ``low``.
+        log: spread evenly over magnitudes; ``low`` must then be positive.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log:
+            check_number("low", self.low, above=0)
+        check_number("high", self.high, above=check_number("low", self.low))
+
+    def __contains__(self, value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer in {low, …, high}.
+
+    Args:
+        low: the smallest value.
+        high: the largest value, included.
+        log: spread evenly over magnitudes; ``low`` must then be positive.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer("low", self.low, at_least=1 if self.log else -(2**53))
+        check_integer("high", self.high, at_least=self.low)
+
+    def __contains__(self, value: Any) -> bool:
+        return (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and (self.low <= value <= self.high)
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few options, in no order.
+
+    Args:
+        options: at least one value; put in a config they must be JSON.
+    """
+
+    options: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.options, str) or not self.options:
+            raise invalid("options", "a sequence of at least one value", self.options)
+        object.__setattr__(self, "options", tuple(self.options))
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.options
+
+
+Space = Mapping[str, Real | Integer | Choice]
+
+
+def check_settings(parameter: str, settings: Mapping[str, Any], space: Space) -> None:
+    """Refuse settings that are not one point of ``space``."""
+    if set(settings) != set(space):
+        raise invalid(parameter, f"a dict with the keys {sorted(space)}", sorted(settings))
+    for name, value in settings.items():
+        if value not in space[name]:
+            raise invalid(f"{parameter}.{name}", f"in {space[name]}", value)
