@@ -1,0 +1,180 @@
+"""A module as one ONNX file that takes the raw columns of a table, each by its name."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import DidactError, invalid, listed
+from ._torch_export import replace, trace
+
+OTHER, MISSING, FIRST = 0, 1, 2
+
+
+def save_onnx(
+    core: nn.Module,
+    example_inputs: tuple[Tensor, Tensor],
+    path: str | os.PathLike[str],
+    *,
+    numeric: Sequence[str],
+    categorical: Mapping[str, Sequence[str]],
+    output: str = "output",
+    tolerance: float = 1e-5,
+) -> str:
+    """Write a model that needs nothing but columns: numbers as float, categories as text.
+
+    The graph has one input ``[batch, 1]`` per column, named like the column: float for a
+    numeric one, NaN where missing; string for a categorical one, empty where missing. It
+    looks up each category's code (0 if unknown, 1 if missing, 2, 3, … in the order given) and
+    hands ``numeric`` ``[batch, N]`` and ``codes`` ``[batch, C]`` to the core. Before the file
+    appears, ONNX checks it and onnxruntime must agree with PyTorch on the example rows and on
+    a row with everything missing: max |Δ| ≤ ``tolerance`` · max(1, max |output|).
+
+    Args:
+        core: ``(numeric, codes) → tensor``; left as it is.
+        example_inputs: Rows to compare on, float32 ``[n, N]`` and int64 ``[n, C]``.
+        path: Where to; the file appears whole or not at all.
+        numeric: Names of the numeric columns, in the core's order.
+        categorical: Categories of each categorical column, in the core's order.
+        output: The output's name; underscores are added while a column has the same one.
+        tolerance: The largest difference allowed.
+
+    Returns:
+        The output's name in the graph.
+
+    Raises:
+        InvalidInput: Names and shapes do not fit, a name is empty or given twice.
+        DidactError: onnxruntime and PyTorch disagree.
+    """
+    import onnx
+
+    names = [*numeric, *categorical]
+    shapes = tuple(tensor.shape[1] for tensor in example_inputs)
+    if shapes != (len(numeric), len(categorical)):
+        raise invalid("example_inputs", f"{len(numeric)} and {len(categorical)} columns", shapes)
+    if not all(names) or len(set(names)) < len(names):
+        raise invalid("numeric, categorical", "names, each not empty and given once", names)
+    while output in names:
+        output += "_"
+    categories = {name: list(known) for name, known in categorical.items()}
+    core = copy.deepcopy(core).cpu().eval()
+    model = _translated(core, example_inputs)
+    _take_columns(model, list(numeric), categories, output)
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString()
+    _compare(core, data, example_inputs, list(numeric), categories, output, tolerance)
+    replace(path, data)
+    return output
+
+
+def _translated(core: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> Any:
+    """The core as ONNX, inputs ``numeric`` and ``codes``, without traces of this machine."""
+    program = trace(core, example_inputs)
+    # On every export PyTorch logs that torchvision's operators are skipped where it is absent.
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # PyTorch's exporter copies trees with a class that PyTorch itself has deprecated.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            exported = torch.onnx.export(
+                program, dynamo=True, input_names=["numeric", "codes"], verbose=False
+            )
+    finally:
+        log.setLevel(level)
+    assert exported is not None
+    model = exported.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # stack traces, with paths
+    return model
+
+
+def _take_columns(
+    model: Any, numeric: list[str], categorical: dict[str, list[str]], output: str
+) -> None:
+    """Put the columns before the core, and keep every inner name apart from theirs."""
+    from onnx import TensorProto, compose, helper
+
+    inner = "core"
+    while any(name.startswith(inner) for name in [*numeric, *categorical, output]):
+        inner += "_"
+    prefixed = compose.add_prefix(model, inner + "/")
+    model.CopyFrom(prefixed)
+    graph = model.graph
+    before = []
+    for name, categories in categorical.items():
+        before.append(
+            helper.make_node(
+                "LabelEncoder",
+                [name],
+                [f"{inner}/code of {name}"],
+                domain="ai.onnx.ml",
+                keys_strings=["", *categories],
+                values_int64s=[MISSING, *range(FIRST, FIRST + len(categories))],
+                default_int64=OTHER,
+            )
+        )
+    codes = [f"{inner}/code of {name}" for name in categorical]
+    for columns, target in ((numeric, "numeric"), (codes, "codes")):
+        if columns:
+            before.append(helper.make_node("Concat", columns, [f"{inner}/{target}"], axis=1))
+        elif any(f"{inner}/{target}" in node.input for node in graph.node):
+            raise DidactError(f"The core reads `{target}`, and there is no such column.")
+    (result,) = graph.output
+    after = helper.make_node("Identity", [result.name], [output])
+    nodes = [*before, *graph.node, after]
+    sizes = [dim.dim_value for dim in result.type.tensor_type.shape.dim][1:]
+    kinds = [(name, TensorProto.FLOAT) for name in numeric]
+    kinds += [(name, TensorProto.STRING) for name in categorical]
+    inputs = [helper.make_tensor_value_info(name, kind, ["batch", 1]) for name, kind in kinds]
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *sizes])]
+    for field, new in ((graph.node, nodes), (graph.input, inputs), (graph.output, outputs)):
+        kept = [copy.deepcopy(item) for item in new]
+        del field[:]
+        field.extend(kept)
+    del graph.value_info[:]
+    if categorical:
+        model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+
+
+def _compare(
+    core: nn.Module,
+    data: bytes,
+    example_inputs: tuple[Tensor, Tensor],
+    numeric: list[str],
+    categorical: dict[str, list[str]],
+    output: str,
+    tolerance: float,
+) -> None:
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    rows, codes = (tensor.detach().cpu() for tensor in example_inputs)
+    missing = (torch.full_like(rows[:1], torch.nan), torch.full_like(codes[:1], MISSING))
+    for x, c in ((rows, codes), missing):
+        feed: dict[str, Any] = {name: x[:, j : j + 1].numpy() for j, name in enumerate(numeric)}
+        for j, (name, categories) in enumerate(categorical.items()):
+            unknown = max(categories, key=len, default="") + "?"  # longer than any category
+            words = np.array([unknown, "", *categories], dtype=object)
+            feed[name] = words[c[:, j : j + 1].numpy()]
+        (found,) = session.run([output], feed)
+        with torch.no_grad():
+            expected = core(x, c).numpy()
+        if found.shape != expected.shape or not (
+            np.abs(found - expected).max(initial=0)
+            <= tolerance * max(1, np.abs(expected).max(initial=0))
+        ):
+            raise DidactError(
+                f"onnxruntime and PyTorch disagree on {listed(feed)}: no file written."
+            )

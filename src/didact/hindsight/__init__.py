@@ -1,0 +1,1 @@
+"""The main job: a table, columns known only in hindsight, candidates, a verdict."""

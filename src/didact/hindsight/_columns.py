@@ -1,0 +1,203 @@
+"""What each column is for, and what it holds."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .._checks import InvalidInput, invalid, listed
+from ._table import EXACT, numbers, row_list, texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CATEGORIES = 64
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns the student sees, which only hindsight knows, what is predicted, who is who."""
+
+    inputs: tuple[str, ...]
+    privileged: tuple[str, ...]
+    label: str
+    group: str | None = None
+
+
+def assign_roles(
+    frame_columns: Iterable[str],
+    label: str,
+    privileged_patterns: Iterable[str] = (),
+    group: str | None = None,
+) -> Roles:
+    """Every column gets one role: label, group, privileged, else input; nothing is guessed.
+
+    Args:
+        frame_columns: The table's columns, in order.
+        label: The column to predict.
+        privileged_patterns: Names, or globs (``*``, ``?``, ``[ab]``; case counts), of columns
+            known only in hindsight. A column named exactly like the pattern wins over the glob.
+        group: A column whose equal values must stay on one side of every split. Not an input.
+
+    Raises:
+        InvalidInput: A name or pattern matches nothing, one column has two roles, or no input
+            is left.
+
+    Example:
+        >>> roles = assign_roles(["age", "dose", "followup_1", "died"], "died", ["followup_*"])
+        >>> roles.inputs, roles.privileged
+        (('age', 'dose'), ('followup_1',))
+    """
+    names = list(frame_columns)
+    for role, name in (("label", label), ("group", group)):
+        if name is not None and name not in names:
+            raise invalid(role, _known(name, names), name)
+    if group == label:
+        raise invalid("group", "another column than the label", group)
+    privileged: set[str] = set()
+    for pattern in privileged_patterns:
+        exact = [pattern] if pattern in names else []
+        matched = exact or [name for name in names if fnmatchcase(name, pattern)]
+        if not matched:
+            raise invalid("privileged", f"a pattern for {_known(pattern, names)}", pattern)
+        for role, name in (("label", label), ("group", group)):
+            if name in matched:
+                raise invalid(
+                    "privileged", f"a pattern that leaves out the {role} `{name}`", pattern
+                )
+        privileged.update(matched)
+    inputs = tuple(name for name in names if name not in {label, group} | privileged)
+    if not inputs:
+        raise invalid(
+            "privileged", "patterns that leave at least one input column", sorted(privileged)
+        )
+    return Roles(inputs, tuple(name for name in names if name in privileged), label, group)
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {listed(close)}?" if close else ""
+    return f"one of the columns {listed(names)}{hint}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as the student's encoder sees it, learnt from training rows only.
+
+    Attributes:
+        name: The column's name in the table.
+        kind: ``"numeric"`` or ``"categorical"``.
+        categories: The known categories, the most frequent first; empty if numeric.
+        time: Whether a numeric column holds dates, as seconds since 1970-01-01 UTC.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    categories: tuple[str, ...] = ()
+    time: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that ``json`` can write; :meth:`from_json` is the inverse."""
+        return {**vars(self), "categories": list(self.categories)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Column:
+        """The column that :meth:`to_json` described."""
+        return cls(data["name"], data["kind"], tuple(data["categories"]), data["time"])
+
+
+def describe(
+    frame_train: pd.DataFrame, names: Iterable[str]
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """Decide what each column holds, from the training rows alone.
+
+    Numbers and durations are numeric; so are dates, as seconds since 1970-01-01 UTC (which
+    float32 keeps to within 64 s). Text and truth values are categorical; so are integers
+    of 2⁵³ and more: they are identifiers, and no float holds them. Of more than 64 categories the 64 most frequent are kept (ties in
+    alphabetical order), the rest are "other". Columns that are empty or constant on the
+    training rows are dropped. A numeric column is float32 from here on: one whose values
+    float32 cannot tell apart is constant.
+
+    Args:
+        frame_train: The training rows.
+        names: The columns to describe.
+
+    Returns:
+        The columns in the order of ``names``, and one line of warning per column dropped or cut.
+
+    Raises:
+        InvalidInput: A number is infinite (in float32), a cell holds a list or the like, or no
+            column is left of those named.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"], "site": ["x", "x"]})
+        >>> columns, warnings = describe(frame, frame.columns)
+        >>> [(column.name, column.kind) for column in columns], warnings
+        ([('age', 'numeric'), ('sex', 'categorical')], ('Column `site` is constant: dropped.',))
+    """
+    names, columns, warnings = list(names), [], []
+    for name in names:
+        column, warning = _describe_one(frame_train[name])
+        columns += [column] if column else []
+        warnings += [f"Column `{name}` {warning}."] if warning else []
+    if names and not columns:
+        raise InvalidInput(f"No column is left of {listed(names)}: {' '.join(warnings)}")
+    return tuple(columns), tuple(warnings)
+
+
+def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
+    from pandas.api.types import is_datetime64_any_dtype
+
+    name = str(cells.name)
+    if cells.isna().all():
+        return None, "has no value in the training rows: dropped"
+    if is_numeric(cells):
+        time = is_datetime64_any_dtype(cells.dtype)
+        values = float32(cells, time=time)
+        if (values == values[0]).all():
+            return None, "is constant: dropped"
+        return Column(name, "numeric", time=time), ""
+    counts = Counter(word for word in texts(cells) if word is not None)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    if len(ranked) < 2 and counts.total() == len(cells):
+        return None, "is constant: dropped"
+    rest = len(ranked) - MOST_CATEGORIES
+    warning = (
+        f'has {len(ranked)} categories: the rarest {rest} are one, "other"' if rest > 0 else ""
+    )
+    return Column(name, "categorical", tuple(ranked[:MOST_CATEGORIES])), warning
+
+
+def is_numeric(cells: pd.Series) -> bool:
+    """Whether a column's type makes it numeric; see :func:`describe` for the rule."""
+    from pandas.api import types
+
+    if types.is_bool_dtype(cells.dtype):
+        return False
+    if types.is_integer_dtype(cells.dtype):
+        return not bool(((cells >= EXACT) | (cells <= -EXACT)).any())
+    return bool(
+        types.is_numeric_dtype(cells.dtype)
+        or types.is_datetime64_any_dtype(cells.dtype)
+        or types.is_timedelta64_dtype(cells.dtype)
+    )
+
+
+def float32(cells: pd.Series, *, time: bool) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Cells as float32 ``[n]``, NaN where missing; infinity is an error with column and row."""
+    with np.errstate(over="ignore"):  # beyond float32 is infinite here, and refused below
+        values = numbers(cells, time=time).astype(np.float32)
+    infinite = np.isinf(values)
+    if infinite.any():
+        found = cells[infinite].iloc[0]
+        raise invalid(
+            str(cells.name), f"finite in float32, also in {row_list(cells, infinite)}", found
+        )
+    return values

@@ -1,0 +1,254 @@
+"""A file becomes a table, and a cell is read in one of two ways: as a number or as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checks import InvalidInput, invalid, listed, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXACT = 2**53  # from here on a float64 no longer tells neighbouring integers apart
+_SAMPLE = 1 << 20
+_ISO = (
+    r"\d{4}-\d{2}-\d{2}"
+    r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.]\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?"
+)
+
+
+def read_table(
+    path: str | os.PathLike[str], na: Iterable[str] = (), text: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Read a CSV or Parquet file; every oddity that would pass silently is an error instead.
+
+    CSV (``.csv``, ``.tsv``, ``.txt``): UTF-8 with or without a byte order mark, the delimiter
+    (comma, semicolon, tab or bar) found by how evenly it cuts the first megabyte. Missing are
+    empty cells, the usual tokens (``NA``, ``nan``, ``null``, …) and those in ``na``. A column
+    is numbers if every cell reads as one, a date if every cell is an ISO 8601 date or time
+    (without a zone: UTC), else text, kept to the letter. Integers of 2⁵³ and more stay text: they
+    are identifiers. Spaces after a delimiter are not data; a column without a name (the row
+    names that R and pandas write) is left out.
+
+    Parquet (``.parquet``, ``.pq``): the types of the file. Missing are nulls, empty text, and
+    cells whose text (see :func:`texts`) is in ``na``.
+
+    Args:
+        path: The file.
+        na: More tokens that mean "missing".
+        text: Columns of a CSV that stay text even if every cell reads as a number.
+
+    Returns:
+        The table, rows in the file's order, indexed from 0.
+
+    Raises:
+        InvalidInput: The file is missing, empty, without rows, not readable, of an unknown
+            kind, or has two columns of one name or rows longer than its header.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "visits.csv")
+        ...     _ = path.write_text("id;größe;seen\\na;1.5;2024-01-01\\nb;?;2024-01-02\\n", "utf-8")
+        ...     table = read_table(path, na=["?"])
+        >>> [str(kind) for kind in table.dtypes]
+        ['str', 'float64', 'datetime64[us, UTC]']
+    """
+    path, na = Path(path), list(na)
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv}
+    reader = (readers | {".parquet": _read_parquet, ".pq": _read_parquet}).get(path.suffix.lower())
+    if reader is None:
+        raise invalid("path", "a .csv, .tsv, .txt, .parquet or .pq file", str(path))
+    if not path.is_file():
+        raise invalid("path", "an existing file", str(path))
+    try:
+        table = reader(path, na, frozenset(text))
+    except UnicodeDecodeError as error:
+        raise invalid("path", f"a table in UTF-8 ({error.reason})", str(path)) from error
+    except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise invalid("path", f"a readable table ({reason})", str(path)) from error
+    if not len(table):
+        raise invalid("path", "a table with at least one row below its header", str(path))
+    return table
+
+
+def _read_csv(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        sample = file.read(_SAMPLE)
+    delimiter, records = _layout(sample)
+    if not records:
+        raise invalid("path", "a file that is not empty", str(path))
+    header = records[0]
+    _check_unique(path, [name for name in header if name])
+    for number, record in enumerate(records[1:], start=1):
+        if len(record) > len(header):
+            rule = f"a table whose rows are no longer than its header of {len(header)} columns"
+            raise invalid("path", f"{rule} (row {number} has {len(record)})", str(path))
+    table = pd.read_csv(
+        path, sep=delimiter, dtype=str, na_values=na, encoding="utf-8-sig", skipinitialspace=True
+    )
+    table.columns = pd.Index(header)
+    table = table.loc[:, [bool(name) for name in header]]
+    return pd.DataFrame(
+        {name: cells if name in text else _inferred(cells) for name, cells in table.items()}
+    )
+
+
+def _layout(sample: str) -> tuple[str, list[list[str]]]:
+    """The delimiter that cuts the sample most evenly into more than one column; its records."""
+    best: tuple[tuple[bool, float, int], str, list[list[str]]] = ((False, -1.0, 0), ",", [])
+    for delimiter in ",;\t|":
+        reader = csv.reader(
+            io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True
+        )
+        records = [record for record in reader if record not in ([], [""])]
+        if len(sample) == _SAMPLE and len(records) > 1:
+            records.pop()  # the sample may end in the middle of it
+        if records:
+            width = len(records[0])
+            even = sum(len(record) == width for record in records) / len(records)
+            best = max(best, ((width > 1, even, width), delimiter, records), key=lambda b: b[0])
+    return best[1], best[2]
+
+
+def _inferred(cells: pd.Series) -> pd.Series:
+    """Numbers, else dates, else the text as it stands."""
+    import pandas as pd
+
+    there = cells.notna()
+    values = pd.to_numeric(cells, errors="coerce").astype("float64")
+    if bool((values.notna() == there).all()):
+        huge = cells[values.abs() >= EXACT]
+        return cells if bool(huge.str.fullmatch(r"[+-]?\d+").any()) else values
+    if bool(cells[there].str.fullmatch(_ISO).all()):
+        stamps = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
+        if bool((stamps.notna() == there).all()):
+            return stamps
+    return cells
+
+
+def _read_parquet(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFrame:
+    import pandas as pd
+    from pyarrow import parquet
+
+    _check_unique(path, parquet.read_schema(path).names)
+    # pandas' nullable types: a missing cell must not turn an integer identifier into a float.
+    table = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    table = table.reset_index(drop=list(table.index.names) == [None])
+    for name, cells in table.items():
+        if cells.dtype == object:
+            kind = pd.api.types.infer_dtype(cells, skipna=True)
+            if kind == "date":
+                table[name] = pd.to_datetime(cells, utc=True)
+            elif kind == "decimal":
+                table[name] = cells.astype("float64")
+            else:
+                continue  # lists and the like: refused only where a column of them is used
+        table[name] = table[name].mask(np.isin(texts(table[name]).astype(str), ["", *na]))
+    return table
+
+
+def _check_unique(path: Path, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise invalid(
+            "path", f"a table with one column of each name, not {listed(twice)} twice", path.name
+        )
+
+
+def row_list(cells: pd.Series, mask: NDArray[np.bool_]) -> str:
+    """``"row 3"`` or ``"rows 3, 7 and 2 more"``: rows of the file, from 1 below the header."""
+    rows = [int(label) + 1 for label in cells.index[mask]]
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:5])) + more
+
+
+def numbers(cells: pd.Series, *, time: bool = False) -> NDArray[np.float64]:
+    """Cells as float64 ``[n]``, NaN where missing: numbers, or text that reads as numbers.
+
+    Dates are seconds since 1970-01-01 UTC, durations are seconds.
+
+    Args:
+        cells: One column, indexed by its row in the file from 0.
+        time: Whether dates (and text in ISO 8601) may stand here.
+
+    Raises:
+        InvalidInput: A cell is no number (or no date); the message names column and row.
+
+    Example:
+        >>> import pandas as pd
+        >>> numbers(pd.Series(["1", None, "2.5"], name="dose")).tolist()
+        [1.0, nan, 2.5]
+        >>> numbers(pd.Series(pd.to_datetime(["1970-01-02"]), name="day"), time=True).tolist()
+        [86400.0]
+    """
+    import pandas as pd
+
+    name, kinds = str(cells.name), pd.api.types
+    if kinds.is_timedelta64_dtype(cells.dtype):
+        return np.asarray(cells.dt.total_seconds(), dtype=np.float64)
+    if kinds.is_bool_dtype(cells.dtype) or kinds.is_numeric_dtype(cells.dtype):
+        return np.asarray(cells.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    dates = kinds.is_datetime64_any_dtype(cells.dtype)
+    if dates and not time:
+        raise invalid(name, "numbers, not dates", str(cells.dtype))
+    words = cells if dates else pd.Series(texts(cells), index=cells.index, dtype=object)
+    if time:
+        stamps = pd.to_datetime(words, utc=True, errors="coerce", format="ISO8601")
+        seconds = (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        values = np.asarray(seconds, dtype=np.float64)
+    else:
+        values = np.asarray(pd.to_numeric(words, errors="coerce"), dtype=np.float64)
+    bad = np.isnan(values) & words.notna().to_numpy()
+    if bad.any():
+        rule = "dates (ISO 8601)" if time else "numbers"
+        raise invalid(
+            name,
+            f"{rule} or missing (see `--na`), also in {row_list(cells, bad)}",
+            words[bad].iloc[0],
+        )
+    return values
+
+
+def texts(cells: pd.Series) -> NDArray[np.object_]:
+    """Cells as text ``[n]``, None where missing: the one form in which categories are compared.
+
+    Text stands for itself, to the letter, and empty text is missing. Truth is ``True`` or
+    ``False``, a whole number has no decimal point (``2.0`` is ``2``), anything else is what
+    ``str`` makes of it. So 1, 1.0 and "1" are one category, whatever file they came from.
+
+    Raises:
+        InvalidInput: A cell holds a list, a record or the like.
+
+    Example:
+        >>> import pandas as pd
+        >>> texts(pd.Series([2.0, None, 2.5])).tolist(), texts(pd.Series(["2.0", ""])).tolist()
+        (['2', None, '2.5'], ['2.0', None])
+    """
+    import pandas as pd
+
+    try:
+        codes, values = pd.factorize(cells)
+    except TypeError as error:
+        found = next((cell for cell in cells if isinstance(cell, list | dict | np.ndarray)), error)
+        raise invalid(str(cells.name), "one value per cell", shown(found)) from error
+    words = [_text(value) or None for value in pd.Index(values).tolist()]
+    return np.array([*words, None], dtype=object)[codes]  # code −1, missing, is the last
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,112 @@
+"""Roles of columns, and what columns hold, judged from training rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from didact._checks import InvalidInput
+from didact.hindsight._columns import Column, Roles, assign_roles, describe
+
+NAMES = ["age", "dose", "followup_1", "followup_2", "Followup_3", "site", "died", "size[mm]"]
+
+
+def test_roles() -> None:
+    roles = assign_roles(NAMES, "died", ["followup_?", "size[mm]"], "site")
+    privileged = ("followup_1", "followup_2", "size[mm]")
+    assert roles == Roles(("age", "dose", "Followup_3"), privileged, "died", "site")
+    assert assign_roles(NAMES, "died").inputs == tuple(n for n in NAMES if n != "died")
+
+
+@pytest.mark.parametrize(
+    ("label", "patterns", "group", "found"),
+    [
+        ("dead", [], None, "`label` should be one of the columns .*did you mean `died`.*'dead'"),
+        ("died", [], "sites", "`group` should be one of .*did you mean `site`"),
+        ("died", ["follow_*"], None, "`privileged` should be a pattern for one of the columns"),
+        ("died", ["d*"], None, "leaves out the label `died`"),
+        ("died", ["site"], "site", "leaves out the group `site`"),
+        ("died", [], "died", "another column than the label"),
+        ("died", ["[!d]*", "dose"], None, "at least one input"),
+    ],
+)
+def test_refused_roles(label: str, patterns: list[str], group: str | None, found: str) -> None:
+    with pytest.raises(InvalidInput, match=found):
+        assign_roles(NAMES, label, patterns, group)
+
+
+def _frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "x": [1.0, None, 2.0, 2.0],
+            "n": [1, 2, 3, 4],
+            "flag": [True, False, True, True],
+            "maybe": pd.array([True, None, False, True], dtype="boolean"),
+            "word": ["b", "a", "a", "b"],
+            "id": [2**53, 1, 2, 3],
+            "day": pd.to_datetime(["2024-01-01", None, "2024-01-02", "2024-01-02"]),
+            "gap": pd.to_timedelta([1, 2, 3, 4], unit="D"),
+            "only": ["u", None, "u", "u"],
+            "empty": [None] * 4,
+            "const": [3.0] * 4,
+            "constword": ["k"] * 4,
+            "merged": [1e9, 1e9 + 1, 1e9 + 2, 1e9],
+        }
+    )
+
+
+def test_kinds_and_dropped() -> None:
+    frame = _frame()
+    columns, warnings = describe(frame, frame.columns)
+    assert columns == (
+        Column("x", "numeric"),
+        Column("n", "numeric"),
+        Column("flag", "categorical", ("True", "False")),
+        Column("maybe", "categorical", ("True", "False")),
+        Column("word", "categorical", ("a", "b")),
+        Column("id", "categorical", ("1", "2", "3", str(2**53))),
+        Column("day", "numeric", time=True),
+        Column("gap", "numeric"),
+        Column("only", "categorical", ("u",)),
+    )
+    dropped = ("empty", "const", "constword", "merged")
+    assert len(warnings) == len(dropped)
+    for name, line in zip(dropped, warnings, strict=True):
+        assert line.startswith(f"Column `{name}` ")
+        assert line.endswith("dropped.")
+    for column in columns:
+        assert Column.from_json(json.loads(json.dumps(column.to_json()))) == column
+
+
+def test_only_unusable_columns() -> None:
+    with pytest.raises(InvalidInput, match="No column is left of `empty`, `const`"):
+        describe(_frame(), ["empty", "const"])
+    assert describe(_frame(), []) == ((), ())
+
+
+def test_cap_keeps_the_most_frequent() -> None:
+    words = [f"w{i:03}" for i in range(70) for _ in range(2 if i >= 10 else 1)]
+    (column,), (warning,) = describe(pd.DataFrame({"c": words}), ["c"])
+    kept = {f"w{i:03}" for i in range(10, 70)} | {f"w{i:03}" for i in range(4)}
+    assert set(column.categories) == kept
+    assert column.categories[:2] == ("w010", "w011")
+    assert "70 categories" in warning
+    assert "rarest 6" in warning
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
+def test_infinite_names_column_and_row(value: float) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0, value]})
+    with pytest.raises(InvalidInput, match="`x`.*finite.*row 4"):
+        describe(frame.iloc[[0, 3]], ["x"])
+
+
+def test_only_the_training_rows_count() -> None:
+    frame = _frame()
+    train = frame.iloc[:3]
+    before = describe(train, frame.columns)
+    frame.loc[3, ["x", "word", "const"]] = [1e6, "zzz", 7.0]
+    assert describe(frame.iloc[:3], frame.columns) == before
