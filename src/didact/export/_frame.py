@@ -73,12 +73,14 @@ pre { padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .4rem; }
+caption span { display: block; max-width: calc(100vw - 2rem); }
+figcaption { margin-top: .4rem; max-width: 46rem; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 thead th { vertical-align: bottom; font-size: .875rem; }
 tbody th { font-weight: 600; }
 .l { text-align: left; } .r { text-align: right; } .c { text-align: center; }
-td small, .l.plain { white-space: nowrap; }
+td small { white-space: nowrap; }
 td.l { overflow-wrap: anywhere; min-width: 8rem; }
 figure { margin: 1rem 0; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr));
@@ -128,7 +130,7 @@ _PAGE = """<!DOCTYPE html>
 
 _TABLE = """<div class="scroll" role="region" tabindex="0" aria-label="{{ caption or 'Table' }}">
 <table>
-{%- if caption %}<caption>{{ caption }}</caption>{% endif %}
+{%- if caption %}<caption><span>{{ caption }}</span></caption>{% endif %}
 <thead><tr>
 {%- for cell in head %}<th scope="col" class="{{ align[loop.index0] }}">{{ cell }}</th>{% endfor -%}
 </tr></thead>

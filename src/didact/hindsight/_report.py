@@ -154,11 +154,18 @@ def _number(value: float | int | str | bool | None) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
+def _score(value: float | None) -> str:
+    """Three digits with their zeros, so that 2.10 and 2.13 stand at one width."""
+    if value is None or abs(value) >= 1000:
+        return _number(value)
+    return f"{value:#.3g}".rstrip(".").replace("-", "−")
+
+
 def _cell(interval: IntervalRecord | None) -> Markup | str:
     if interval is None or interval["mean"] is None:
         return "–"
-    span = f"{_number(interval['low'])} to {_number(interval['high'])}"
-    return stacked(_number(interval["mean"]), span)
+    span = f"{_score(interval['low'])} to {_score(interval['high'])}"
+    return stacked(_score(interval["mean"]), span)
 
 
 def _counted(number: int, noun: str) -> str:
@@ -178,7 +185,7 @@ def _forest(metrics: Metrics) -> Markup | str:
     if not shown:
         return "No candidate has a finite test loss."
     with matplotlib.rc_context(STYLE):
-        drawing = Figure(figsize=(4.8, 0.8 + 0.36 * len(shown)), layout="constrained")
+        drawing = Figure(figsize=(4.2, 0.75 + 0.34 * len(shown)), layout="constrained")
         axes = drawing.subplots()
         for place, (name, mean, low, high) in enumerate(shown):
             colour, marker = COLOURS[_LOOKS[name][1]], _LOOKS[name][2]
@@ -191,9 +198,9 @@ def _forest(metrics: Metrics) -> Markup | str:
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=7)
         axes.grid(axis="x")
-        axes.set_xlabel(metrics["loss"] + ", test rows (less is better)")
+        axes.set_xlabel(metrics["loss"] + " (less is better)")
     said = "; ".join(f"{_label(n)} {m:.3g} ({a:.3g} to {b:.3g})" for n, m, a, b in shown)
     caption = (
         "Mean test loss of every candidate with its 95 % interval, over rows and seeds. The dashed "
@@ -249,7 +256,7 @@ def _curves(metrics: Metrics) -> list[str | Markup]:
             drawing = Figure(figsize=(3.0, 2.1), layout="constrained")
             axes = drawing.subplots()
             for run in runs:
-                axes.plot(range(1, len(run) + 1), run, color=colour, alpha=0.5, linewidth=0.8)
+                axes.plot(range(1, len(run) + 1), run, color=colour, alpha=0.7, linewidth=0.9)
             mean = [sum(step) / len(step) for step in zip(*runs, strict=False)]
             axes.plot(range(1, len(mean) + 1), mean, color=colour, linewidth=2.2)
             axes.set_xlim(1 - 0.02 * longest, 1 + 1.02 * (longest - 1) + 0.02)
@@ -282,7 +289,7 @@ def _settings(metrics: Metrics) -> list[str | Markup]:
 
     rows = [row(k, (_number(c["settings"].get(k)) for c in found)) for k in keys]
     rows += [
-        row("validation loss", (_number(c["validation"]) for c in found)),
+        row("validation loss", (_score(c["validation"]) for c in found)),
         row("trials", (_number(len(c["trials"])) for c in found)),
         row("failed trials", (_number(_failed(c)) for c in found)),
         row("epochs, per seed", (", ".join(str(s["epochs"]) for s in c["seeds"]) for c in found)),
@@ -350,7 +357,7 @@ def _data(metrics: Metrics) -> list[str | Markup]:
     for title, key in (("inputs", "inputs"), ("privileged", "privileged"), ("dropped", "dropped")):
         columns = cast("dict[str, list[str]]", data)[key]
         rows.append([f"{title} ({len(columns)})", _joined(columns)])
-    said: list[str | Markup] = [table(["", "found"], rows, align="ll", caption="The table")]
+    said: list[str | Markup] = [table(["what", "found"], rows, align="ll", caption="The table")]
     return [*said, bullets(data["warnings"]) if data["warnings"] else "No warnings."]
 
 
@@ -359,7 +366,7 @@ def _use(metrics: Metrics) -> list[str | Markup]:
     inputs = _counted(len(metrics["data"]["inputs"]), "input column")
     return [
         f"The exported student is {_label(chosen['candidate'])}, seed {chosen['seed']}: it has the "
-        f"least validation loss ({_number(chosen['validation'])}) of the runs that may be "
+        f"least validation loss ({_score(chosen['validation'])}) of the runs that may be "
         f"deployed. It needs only the {inputs}; a table without the privileged columns will do.",
         bullets(
             [
