@@ -12,9 +12,10 @@
 joblib, Optuna, filelock and tqdm (the extra ``didact[fit]``) are imported where they are used.
 """
 
-from ._cells import CellFailed, key, run_cells
+from ._cells import CellFailed, run_cells
 from ._extra import MissingExtra
 from ._files import check_json, read_json, write_atomic, write_json
+from ._key import key
 from ._lock import FolderBusy, locked
 from ._progress import Progress
 from ._search import Trial, best, search

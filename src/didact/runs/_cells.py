@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,43 +14,16 @@ from typing import Any
 from .._checks import DidactError, InvalidInput, check_integer, invalid, shown
 from ._extra import extra
 from ._files import check_json, read_json, write_json
+from ._key import Config, key
 from ._lock import locked
 from ._worker import as_worker
 
-Config = dict[str, Any]
 Record = dict[str, Any]
 Cell = Callable[[Config, Path], Record]
 
 
 class CellFailed(DidactError):
     """A cell raised; the message holds its config and what it raised."""
-
-
-def key(config: Config) -> str:
-    """Name a config by its content: the SHA-256 of its canonical JSON.
-
-    Canonical means keys sorted at every level and no spaces, so that the order in which a dict was
-    built does not matter. ``1`` and ``1.0`` are two configs; a tuple counts as the list it is
-    written as.
-
-    Args:
-        config: a dict of JSON values.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        InvalidInput: if ``config`` is no dict or holds what JSON cannot give back (nan included).
-
-    Example:
-        >>> key({"seed": 0, "method": "ldt"}) == key({"method": "ldt", "seed": 0})
-        True
-    """
-    if not isinstance(config, dict):
-        raise invalid("config", "a dict of JSON values", config)
-    check_json("config", config)
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_cells(

@@ -7,18 +7,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._checks import DidactError, check_integer, invalid
 from ._extra import extra
-from ._space import Choice, Integer, Real, Space, check_settings
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-Settings = dict[str, Any]
+from ._space import Settings, Space, check_settings, decoded, distribution, encoded
 
 
 @dataclass(frozen=True)
@@ -75,6 +69,7 @@ def search(
             values than it was given settings.
 
     Example:
+        >>> from didact.runs import Choice, Integer, Real
         >>> space = {"x": Real(-3, 3), "layers": Integer(1, 4), "act": Choice(["relu", "tanh"])}
         >>> def evaluate(batch):
         ...     return [(s["x"] - 1) ** 2 + s["layers"] + (s["act"] == "relu") for s in batch]
@@ -92,8 +87,8 @@ def search(
         study = optuna.create_study()
         if first is not None:
             check_settings("first", first, space)
-            study.enqueue_trial(_encoded(first, space))
-    ranges = {name: _distribution(choice) for name, choice in space.items()}
+            study.enqueue_trial(encoded(first, space))
+    ranges = {name: distribution(choice) for name, choice in space.items()}
     done: list[Trial] = []
     while len(done) < trials:
         with _quiet():
@@ -104,7 +99,7 @@ def search(
                 constant_liar=True,
             )
             asked = [study.ask(ranges) for _ in range(min(batch, trials - len(done)))]
-        settings = [_decoded(trial.params, space) for trial in asked]
+        settings = [decoded(trial.params, space) for trial in asked]
         values = [float(value) for value in evaluate([dict(point) for point in settings])]
         if len(values) != len(asked):
             raise invalid("evaluate", f"a function that returns {len(asked)} values here", values)
@@ -136,35 +131,6 @@ def best(trials: Sequence[Trial]) -> Trial:
     if not finite:
         raise DidactError(f"None of the {len(trials)} trials of the search gave a finite value.")
     return min(finite, key=lambda trial: trial.value)
-
-
-def _distribution(choice: Real | Integer | Choice) -> BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if isinstance(choice, Real):
-        return FloatDistribution(choice.low, choice.high, log=choice.log)
-    if isinstance(choice, Integer):
-        return IntDistribution(choice.low, choice.high, log=choice.log)
-    # By place: Optuna's own categories take only a few types.
-    return CategoricalDistribution(range(len(choice.options)))
-
-
-def _encoded(settings: Settings, space: Space) -> Settings:
-    return {
-        name: choice.options.index(settings[name]) if isinstance(choice, Choice) else settings[name]
-        for name, choice in space.items()
-    }
-
-
-def _decoded(params: Settings, space: Space) -> Settings:
-    return {
-        name: choice.options[params[name]] if isinstance(choice, Choice) else params[name]
-        for name, choice in space.items()
-    }
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._checks import check_integer, check_number, invalid
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Choice:
         return value in self.options
 
 
+Settings = dict[str, Any]
 Space = Mapping[str, Real | Integer | Choice]
 
 
@@ -88,3 +92,35 @@ def check_settings(parameter: str, settings: Mapping[str, Any], space: Space) ->
     for name, value in settings.items():
         if value not in space[name]:
             raise invalid(f"{parameter}.{name}", f"in {space[name]}", value)
+
+
+def distribution(choice: Real | Integer | Choice) -> BaseDistribution:
+    """One name's range in Optuna's words."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(choice, Real):
+        return FloatDistribution(choice.low, choice.high, log=choice.log)
+    if isinstance(choice, Integer):
+        return IntDistribution(choice.low, choice.high, log=choice.log)
+    # By place: Optuna's own categories take only a few types.
+    return CategoricalDistribution(range(len(choice.options)))
+
+
+def encoded(settings: Settings, space: Space) -> Settings:
+    """Settings as Optuna's parameters: an option is its place."""
+    return {
+        name: choice.options.index(settings[name]) if isinstance(choice, Choice) else settings[name]
+        for name, choice in space.items()
+    }
+
+
+def decoded(params: Settings, space: Space) -> Settings:
+    """Optuna's parameters as settings, in the order of ``space``."""
+    return {
+        name: choice.options[params[name]] if isinstance(choice, Choice) else params[name]
+        for name, choice in space.items()
+    }

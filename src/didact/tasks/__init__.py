@@ -1,0 +1,27 @@
+"""The papers' data, drawn from a seed; nothing here knows a method.
+
+- :func:`task_a`: the label is a parity of two hidden signs.
+- :func:`task_b`: the label is a draw from hidden logits.
+- :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
+  columns, :func:`simulate` writes it to a file (the extra ``didact[mujoco]``).
+"""
+
+from ._mujoco import Rollouts, mujoco_rollouts
+from ._simulate import simulate
+from ._simulator import Environment, MissingMujoco
+from ._table import as_table
+from ._task_a import TaskA, task_a
+from ._task_b import TaskB, task_b
+
+__all__ = [
+    "Environment",
+    "MissingMujoco",
+    "Rollouts",
+    "TaskA",
+    "TaskB",
+    "as_table",
+    "mujoco_rollouts",
+    "simulate",
+    "task_a",
+    "task_b",
+]
