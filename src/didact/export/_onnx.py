@@ -50,7 +50,7 @@ def save_onnx(
         The output's name in the graph.
 
     Raises:
-        InvalidInput: Names and shapes do not fit, a name is empty or given twice.
+        InvalidInput: Names and shapes do not fit; a name or a category is empty or given twice.
         DidactError: onnxruntime and PyTorch disagree.
     """
     import onnx
@@ -61,6 +61,9 @@ def save_onnx(
         raise invalid("example_inputs", f"{len(numeric)} and {len(categorical)} columns", shapes)
     if not all(names) or len(set(names)) < len(names):
         raise invalid("numeric, categorical", "names, each not empty and given once", names)
+    for name, known in categorical.items():
+        if not all(known) or len(set(known)) < len(known):
+            raise invalid("categorical", "categories, each not empty and given once", (name, known))
     while output in names:
         output += "_"
     categories = {name: list(known) for name, known in categorical.items()}

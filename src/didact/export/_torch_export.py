@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ _MAPPING = "columns.json"
 
 
 def trace(module: nn.Module, example_inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:
-    """The module as a graph, on the CPU, in evaluation mode, for any batch of at least one row.
+    """The module as a graph: on the CPU, in evaluation mode, without gradients, any batch ≥ 1.
 
     The module itself is left as it is. Shapes are all that is taken from ``example_inputs``:
     the graph is traced on zeros, because an exported program keeps the inputs it was traced
@@ -33,7 +34,7 @@ def trace(module: nn.Module, example_inputs: Sequence[Tensor]) -> torch.export.E
     """
     zeros = tuple(torch.zeros((2, *x.shape[1:]), dtype=x.dtype) for x in example_inputs)
     batch = torch.export.Dim("batch", min=1)
-    module = copy.deepcopy(module).cpu().eval()
+    module = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     program = torch.export.export(module, zeros, dynamic_shapes=tuple({0: batch} for _ in zeros))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that trained it
@@ -81,6 +82,8 @@ def load_pt2(path: str | os.PathLike[str]) -> tuple[Callable[..., Any], dict[str
     """
     if not Path(path).is_file():
         raise invalid("path", "an existing .pt2 file", str(path))
+    if not zipfile.is_zipfile(path):  # PyTorch would log a page before it fails
+        raise invalid("path", "a file that `save_pt2` wrote", str(path))
     extra = {_MAPPING: ""}
     try:
         program = torch.export.load(io.BytesIO(Path(path).read_bytes()), extra_files=extra)

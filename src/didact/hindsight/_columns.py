@@ -119,10 +119,10 @@ def describe(
 
     Numbers and durations are numeric; so are dates, as seconds since 1970-01-01 UTC (which
     float32 keeps to within 64 s). Text and truth values are categorical; so are integers
-    of 2⁵³ and more: they are identifiers, and no float holds them. Of more than 64 categories the 64 most frequent are kept (ties in
-    alphabetical order), the rest are "other". Columns that are empty or constant on the
-    training rows are dropped. A numeric column is float32 from here on: one whose values
-    float32 cannot tell apart is constant.
+    of 2⁵³ and more: they are identifiers, and no float holds them. Of more than 64 categories
+    the 64 most frequent are kept (ties in alphabetical order), the rest are "other". Columns
+    that are empty or constant on the training rows are dropped. A numeric column is float32
+    from here on: one whose values float32 cannot tell apart is constant.
 
     Args:
         frame_train: The training rows.

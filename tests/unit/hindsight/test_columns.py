@@ -100,7 +100,7 @@ def test_cap_keeps_the_most_frequent() -> None:
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
 def test_infinite_names_column_and_row(value: float) -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0, value]})
-    with pytest.raises(InvalidInput, match="`x`.*finite.*row 4"):
+    with pytest.raises(InvalidInput, match=r"`x`.*finite.*row 4"):
         describe(frame.iloc[[0, 3]], ["x"])
 
 

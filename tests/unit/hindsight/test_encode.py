@@ -48,7 +48,7 @@ CELLS = st.one_of(st.just(math.nan), st.integers(-50, 50).map(lambda i: i / 4))
 WORDS = st.sampled_from([None, "a", "b", "ü x", "雪"])
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS, WORDS, WORDS), min_size=4, max_size=20),
     kept=st.sets(st.sampled_from(["x", "y y", "c", "δ"]), min_size=1),
@@ -129,9 +129,9 @@ def test_refused() -> None:
     columns = [Column("x", "numeric"), Column("c", "categorical", ("a",))]
     with pytest.raises(InvalidInput, match="a table with `c`; it has the columns `x`, `z`"):
         Codes.of(pd.DataFrame({"x": [1.0], "z": [1]}), columns)
-    with pytest.raises(InvalidInput, match="`x`.*row 2.*'low'"):
+    with pytest.raises(InvalidInput, match=r"`x`.*row 2.*'low'"):
         Codes.of(pd.DataFrame({"x": ["1", "low"], "c": ["a", "a"]}), columns)
-    with pytest.raises(InvalidInput, match="`x`.*finite.*row 1"):
+    with pytest.raises(InvalidInput, match=r"`x`.*finite.*row 1"):
         Codes.of(pd.DataFrame({"x": [np.inf], "c": ["a"]}), columns)
     with pytest.raises(InvalidInput, match="rows of 1 and 1 columns"):
         Encoder.fit(columns, torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64))

@@ -93,8 +93,8 @@ def test_refused_csv(tmp_path: Path, content: str | bytes, found: str) -> None:
 def test_refused_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="an existing file"):
         read_table(tmp_path / "none.csv")
+    (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InvalidInput, match="an existing file"):
-        (tmp_path / "folder.csv").mkdir()
         read_table(tmp_path / "folder.csv")
     with pytest.raises(InvalidInput, match=r"or \.pq file"):
         read_table(_csv(tmp_path, "a\n1\n", "t.xlsx"))
@@ -138,7 +138,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers(read["dec"]), [1.5, nan, 2.5])
     assert texts(read["dic"]).tolist() == ["u", None, None]
     assert texts(read["none"]).tolist() == [None] * 3
-    with pytest.raises(InvalidInput, match="`list`.*one value per cell"):
+    with pytest.raises(InvalidInput, match=r"`list`.*one value per cell"):
         texts(read["list"])
 
 
@@ -154,13 +154,13 @@ def test_parquet_keeps_a_named_index(tmp_path: Path) -> None:
 
 def test_numbers_name_column_and_row() -> None:
     cells = pd.Series(["1", "x", None, "y"], name="dose")
-    with pytest.raises(InvalidInput, match="`dose`.*rows 2, 4.*'x'"):
+    with pytest.raises(InvalidInput, match=r"`dose`.*rows 2, 4.*'x'"):
         numbers(cells)
     with pytest.raises(InvalidInput, match="row 4"):
         numbers(cells[[0, 3]])
     with pytest.raises(InvalidInput, match="not dates"):
         numbers(pd.Series(pd.to_datetime(["2024-01-01"]), name="day"))
-    with pytest.raises(InvalidInput, match="ISO 8601.*row 2"):
+    with pytest.raises(InvalidInput, match=r"ISO 8601.*row 2"):
         numbers(pd.Series(["2024-01-01", "soon"], name="day"), time=True)
 
 
