@@ -32,14 +32,13 @@ def branching(n: int, slots: int) -> list[int]:
         if 1 + levels * (pieces - 1) <= slots:
             return [pieces] * levels
     raise InvalidInput(
-        f"Parameter `memory` should hold at least {least(n)} states of an unroll of {n} steps. "
-        f"Found room for {slots}."
+        f"Parameter `slots` should be at least {least(n)} to walk back {n} steps. Found {slots}."
     )
 
 
 def least(n: int) -> int:
     """The fewest states with which ``n`` steps can be walked back."""
-    return 1 + max(1, math.ceil(math.log2(n)))
+    return 1 + math.ceil(math.log2(n))
 
 
 def starts(i: int, j: int, pieces: int) -> list[int]:

@@ -45,7 +45,7 @@ class CompiledStep(Step):
         cotangents: list[Tensor | None],
         *,
         first: bool = False,
-    ) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
+    ) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None], Tensor]:
         _, backward = self._functions()
         carried = [t for t in leaves(student[:2]) if t.is_floating_point()]
         λ = [
@@ -103,13 +103,15 @@ def _compile(
             for i, t in zip(wanted, taught, strict=True):
                 filled[i] = t
             batch, target = with_leaves(given, filled)
-            grads, _ = gradient(theta, buffers, batch, target)
+            grads, (value, _) = gradient(theta, buffers, batch, target)
             after = optimizer(hyper).update(grads, state, theta)
-            return [t for t in leaves(after) if t.is_floating_point()]
+            return [t for t in leaves(after) if t.is_floating_point()], value
 
         carried = [t for t in every if t.is_floating_point()]
-        pull = torch.func.vjp(floats, carried, [per_step[i] for i in wanted], hyper)[1]
-        return pull(λ)
+        taught = [per_step[i] for i in wanted]
+        pulled: Any = torch.func.vjp(floats, carried, taught, hyper, has_aux=True)
+        _, pull, value = pulled
+        return (*pull(λ), value)
 
     # Inductor's own random numbers differ between two graphs; eager's replay alike in both.
     options: Any = {"fallback_random": True}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .._checks import check_number, invalid
+from .._checks import InvalidInput, check_number, invalid
 from .._params import Params
 
 Number = float | Tensor
@@ -67,15 +67,15 @@ class SGD:
 
     def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
         new, velocity = dict(theta), dict(state.get("velocity", {}))
+        down = -self.lr
         for k, g in grads.items():
             p = theta[k]
             if _used(self.weight_decay):
-                g = g + _over(self.weight_decay, p) * p
+                g = _plus(g, self.weight_decay, p)
             if velocity:
-                β = _over(self.momentum, p)
-                velocity[k] = β * velocity[k] + g
-                g = g + β * velocity[k] if self.nesterov else velocity[k]
-            new[k] = p - _over(self.lr, p) * g
+                velocity[k] = _plus(g, self.momentum, velocity[k])
+                g = _plus(g, self.momentum, velocity[k]) if self.nesterov else velocity[k]
+            new[k] = _plus(p, down, g)
         return new, {"velocity": velocity} if velocity else {}
 
 
@@ -109,7 +109,7 @@ class Adam:
 
     def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
         if _used(self.weight_decay):
-            grads = {k: g + _over(self.weight_decay, theta[k]) * theta[k] for k, g in grads.items()}
+            grads = {k: _plus(g, self.weight_decay, theta[k]) for k, g in grads.items()}
         return _adam_update(self, grads, state, theta)
 
 
@@ -156,26 +156,31 @@ def _adam_update(
     new = dict(theta)
     step, mean, square = dict(state["step"]), dict(state["mean"]), dict(state["square"])
     last: Tensor | None = None
-    t = correction1 = correction2 = torch.zeros(())
+    t = size = eps = torch.zeros(())
     for k, g in grads.items():
         if step[k] is not last:  # parameters that always had a gradient share one count
             last, t = step[k], step[k] + 1
             # In float64: 1 − 0.999 in float32 is wrong in its fifth digit.
             correction1, correction2 = (1 - β ** t.double() for β in hyper.betas)
+            # m̂ / (√v̂ + ε) with both corrections outside: once per step, not per parameter.
+            root = correction2.sqrt()
+            size, eps = hyper.lr / correction1 * root, hyper.eps * root
         step[k], p = t, theta[k]
         β1, β2 = (_over(β, p) for β in hyper.betas)
         m = mean[k] = torch.lerp(mean[k], g, 1 - β1)
-        v = square[k] = β2 * square[k] + (1 - β2) * g * g
-        root = _sqrt(v) / _over(correction2.sqrt(), p)
-        size = _over(hyper.lr / correction1, p)
-        new[k] = p - size * (m / (root + _over(hyper.eps, p)))
+        v = square[k] = _plus(β2 * square[k], 1 - β2, g * g)
+        new[k] = p - _over(size, p) * (m / (_sqrt(v) + _over(eps, p)))
     return new, {"step": step, "mean": mean, "square": square}
 
 
 def _sqrt(v: Tensor) -> Tensor:
-    """√v with derivative 0 where v = 0."""
-    positive = v > 0
-    return torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
+    """√v with derivative 0 where v = 0; there the root of the smallest normal number, not 0."""
+    return torch.where(v > 0, v, torch.finfo(v.dtype).tiny).sqrt()
+
+
+def _plus(a: Tensor, x: Number, b: Tensor) -> Tensor:
+    """a + x b, in one operation where x is a number: steps of small nets are mostly overhead."""
+    return a + _over(x, b) * b if isinstance(x, Tensor) else torch.add(a, b, alpha=x)
 
 
 def _used(x: Number) -> bool:
@@ -189,6 +194,11 @@ def _over(x: Number, p: Tensor) -> Number:
         return x
     if x.dim() == 0:
         return x.to(p.dtype)
+    if x.shape != p.shape[: x.dim()]:
+        raise InvalidInput(
+            "A hyper-parameter should be a number, a 0-d tensor, or a tensor of the leading axes "
+            f"of every parameter. Found shape {tuple(x.shape)} and a parameter {tuple(p.shape)}."
+        )
     return x.to(p).reshape(x.shape + (1,) * (p.dim() - x.dim()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import get_gradient_edge
 
 from .._checks import DidactError
 
@@ -18,6 +20,7 @@ _MESSAGES = (
     re.compile(r"(?P<op>\S+) is not differentiable twice"),
     re.compile(r"(?P<op>torch\.compile with aot_autograd) does not currently support double"),
     re.compile(r"differentiate twice a function that was marked with (?P<op>@once_differentiable)"),
+    re.compile(r"(?P<op>torch\.utils\.checkpoint) is incompatible with \.grad\(\)"),
     re.compile(r"(?P<op>Checkpointing) is not compatible with \.grad\(\)"),
 )
 
@@ -46,8 +49,9 @@ def watch(value: Tensor) -> Iterator[None]:
     """Hooks on the custom autograd functions below ``value``; raises if one drops the graph.
 
     A backward pass is linear in the gradient that comes in. If that one requires a gradient and
-    what goes out is non-zero and does not, the function broke the chain: its second derivative
-    would silently count as zero.
+    what goes out is non-zero and has no graph back to it, the function broke the chain: its second
+    derivative would silently count as zero. ``@once_differentiable`` is such a case: the error it
+    plants in place of the graph lies on no path to an input, and ``autograd.grad`` never runs it.
     """
     handles = [node.register_hook(_check(type(node).__name__)) for node in _custom_nodes(value)]
     try:
@@ -62,13 +66,28 @@ watching = contextmanager(watch)
 
 def _check(name: str) -> Any:
     def hook(outgoing: tuple[Tensor | None, ...], incoming: tuple[Tensor | None, ...]) -> None:
-        if not any(g is not None and g.requires_grad for g in incoming):
+        sources = {get_gradient_edge(g).node for g in incoming if g is not None and g.requires_grad}
+        if not sources:
             return
         for g in outgoing:
-            if g is not None and not g.requires_grad and bool(torch.any(g != 0)):
+            if g is not None and bool(torch.any(g != 0)) and not _reaches(g, sources):
                 raise NoSecondDerivative(_sentence(name))
 
     return hook
+
+
+def _reaches(g: Tensor, sources: set[Any]) -> bool:
+    """Whether the graph of ``g`` contains one of the nodes ``sources``; the nearest come first."""
+    queue: deque[Any] = deque([get_gradient_edge(g).node] if g.requires_grad else [])
+    seen: set[Any] = set()
+    while queue:
+        node = queue.popleft()
+        if node in sources:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            queue.extend(parent for parent, _ in node.next_functions)
+    return False
 
 
 def _custom_nodes(value: Tensor) -> list[Any]:

@@ -63,8 +63,9 @@ class Step:
             raise invalid("loss", "a function that returns one number (a 0-d tensor)", found)
         if not value.requires_grad:
             raise invalid("loss", "a function of `theta_0`", "a value without gradient")
-        if new.keys() != buffers.keys():
-            raise invalid("loss", f"returning the buffers {listed(buffers)}", list(new))
+        if new.keys() != buffers.keys() or not all(isinstance(b, Tensor) for b in new.values()):
+            types = {k: type(b).__name__ for k, b in new.items()}
+            raise invalid("loss", f"a function that returns the buffers {listed(buffers)}", types)
         if attached := [k for k, b in new.items() if b.requires_grad]:
             raise InvalidInput(
                 "Buffers are constants to differentiation: detach them in `loss`, or make them "
@@ -82,12 +83,23 @@ class Step:
     ) -> tuple[Student, Tensor, list[str]]:
         """As ``advance``, with the parameters that the loss did not use."""
         theta = {k: p.detach().requires_grad_() for k, p in student.theta.items()}
+        given = leaves((student.buffers, batch, target))
+        versions = [t._version for t in given]
         with torch.enable_grad():
             value, buffers = self.value(theta, student.buffers, batch, target)
             if first:
                 self.check_value(value, theta, buffers, student.buffers)
                 refuse_captured(self.loss, value, [*theta.values(), *leaves((batch, target))])
-            grads = _grad(value, theta)
+                if versions != [t._version for t in given]:
+                    raise InvalidInput(
+                        "Parameter `loss` should not write to its arguments: a step could not be "
+                        "replayed. Found a buffer, batch or target that was modified in place; "
+                        "let it work on a copy (`functional` does so for a module)."
+                    )
+            with naming_the_operation(value):
+                grads = _grad(value, theta)
+            if first and not grads:
+                raise invalid("loss", "a function of `theta_0`", "a value that does not use it")
         with torch.no_grad():
             new, state = self.optimizer.update(grads, student.optimizer, student.theta)
         unused = [k for k in theta if k not in grads]
@@ -101,7 +113,7 @@ class Step:
         cotangents: list[Tensor | None],
         *,
         first: bool = False,
-    ) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
+    ) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None], Tensor]:
         """Pull the adjoints of (θ, optimizer state) after the step back through it.
 
         Args:
@@ -109,7 +121,7 @@ class Step:
 
         Returns:
             The adjoints before the step, those of the float leaves of (batch, target) that
-            require a gradient, and those of the hyper-parameters.
+            require a gradient, those of the hyper-parameters, and the loss.
         """
         carried = (student.theta, student.optimizer)
         with torch.enable_grad():
@@ -141,7 +153,7 @@ class Step:
                     allow_unused=True,
                 )
         a, b = len(sources), len(sources) + len(given)
-        return list(found[:a]), list(found[a:b]), list(found[b:])
+        return list(found[:a]), list(found[a:b]), list(found[b:]), value.detach()
 
 
 def evaluate(
@@ -154,10 +166,14 @@ def evaluate(
     vmap: bool,
 ) -> tuple[Tensor, Any]:
     """Call the loss in the form it was given: (value or values per seed, new buffers)."""
-    function = torch.func.vmap(loss, randomness="different") if vmap else loss
+    given = (theta, buffers, batch, target) if has_buffers else (theta, batch, target)
+    if vmap:  # `None` has no axis to map over
+        axes = tree_map(lambda _: 0, given)
+        out = torch.func.vmap(loss, in_dims=axes, randomness="different")(*given)
+    else:
+        out = loss(*given)
     if not has_buffers:
-        return function(theta, batch, target), {}
-    out = function(theta, buffers, batch, target)
+        return out, {}
     if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):
         raise invalid("loss", "a function that returns (scalar, buffers)", type(out).__name__)
     return out

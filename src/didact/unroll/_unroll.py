@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._checks import Diverged, InvalidInput, check_integer, invalid
+from .._checks import Diverged, InvalidInput, check_integer, invalid, shown
 from .._params import Params, leaves, nbytes, tree_map, with_leaves
 from ._checkpoints import backwards, branching, least, starts
 from ._optimizers import Optimizer
@@ -47,7 +48,8 @@ def unroll(
     Args:
         loss: ``loss(theta, batch, target)`` → scalar, or, with ``buffers``,
             ``loss(theta, buffers, batch, target)`` → (scalar, new buffers). It must reach
-            tensors that require gradients through its arguments only.
+            tensors that require gradients through its arguments only, and give the same value
+            when backward replays a step (a module's train/eval mode must not have changed).
         theta_0: parameters by name, ``{name: [*shape]}``.
         batches: nested dicts, lists and tuples of tensors ``[n, ...]``, or ``None``.
         targets: likewise; typically one call of a teacher for all n steps.
@@ -71,7 +73,8 @@ def unroll(
         InvalidInput: on a malformed argument, or a loss that captures a tensor requiring
             gradients.
         Diverged: naming the first step whose loss is not finite.
-        NoSecondDerivative: in backward, naming an operation that cannot be differentiated twice.
+        NoSecondDerivative: naming an operation that cannot be differentiated twice; in backward,
+            where it is first needed.
 
     Example:
         The gradient of the trained weight with respect to each step's target:
@@ -88,6 +91,10 @@ def unroll(
         >>> targets.grad
         tensor([0.1250, 0.2500, 0.5000])
     """
+    if not callable(loss):
+        raise invalid("loss", "a function of (theta, batch, target)", loss)
+    if not is_dataclass(optimizer) or not hasattr(optimizer, "init") or isinstance(optimizer, type):
+        raise invalid("optimizer", "an instance of `SGD`, `Adam`, `AdamW` or alike", optimizer)
     n = _check_inputs(theta_0, batches, targets, buffers, vmap)
     if truncate is not None:
         check_integer("truncate", truncate)
@@ -101,7 +108,7 @@ def unroll(
     levels = branching(n - first, _slots(memory, students, n - first))
     run = Run(step, n, first, levels, theta_0, buffers or {}, batches, targets)
     tensors = [*leaves((theta_0, buffers, batches, targets)), *step.hyper()]
-    out = Unroll.apply(run, *tensors)  # type: ignore[no-untyped-call]
+    out = Unroll.apply(run, *tensors)
     theta_n = dict(zip(theta_0, out[: len(theta_0)], strict=True))
     if buffers is None:
         return theta_n
@@ -139,19 +146,21 @@ class Unroll(torch.autograd.Function):
         wanted = set(starts(run.first, run.n, run.levels[0])) if any(ctx.needs_input_grad) else ()
         kept: dict[int, tuple[Student, RandomState]] = {}
         values = []
+        before = student
         for i in range(run.n):
+            before = student
             if i in wanted:
                 kept[i] = (student, RandomState.now(ctx.devices))
             student, value = run.step.advance(
                 student, _at(batches, i), _at(targets, i), first=i == 0
             )
             values.append(value)
-        _check_finite(torch.stack(values))
-        ctx.run, ctx.kept = run, kept
+        ctx.run, ctx.kept, ctx.values = run, kept, torch.stack(values)
+        _check_finite(ctx.values)
         ctx.save_for_backward(*tensors)
-        # A parameter that never took part is still the input itself: autograd needs a new tensor.
-        theta_n = [p.clone() if p is theta[k] else p for k, p in student.theta.items()]
-        buffers_n = [b.clone() if b is buffers[k] else b for k, b in student.buffers.items()]
+        # What a step passed on as it was is still an input or a kept state: the caller gets a copy.
+        theta_n = [p.clone() if p is before.theta[k] else p for k, p in student.theta.items()]
+        buffers_n = [b.clone() for b in student.buffers.values()]
         ctx.mark_non_differentiable(*buffers_n)
         return (*theta_n, *buffers_n)
 
@@ -170,6 +179,7 @@ class Unroll(torch.autograd.Function):
         n_theta = len(theta)
         state = [t for t in leaves(run.step.optimizer.init(theta)) if t.is_floating_point()]
         λ: list[Tensor | None] = [*cotangents[:n_theta], *([None] * len(state))]
+        values = ctx.values.clone()
 
         def advance(i: int, kept: tuple[Student, RandomState]) -> tuple[Student, RandomState]:
             kept[1].restore()
@@ -180,7 +190,7 @@ class Unroll(torch.autograd.Function):
             walk = backwards(dict(ctx.kept), run.n, run.levels, advance)
             for i, (student, random) in walk:
                 random.restore()
-                λ, per_step, per_hyper = run.step.adjoint(
+                λ, per_step, per_hyper, values[i] = run.step.adjoint(
                     student, _at(batches, i), _at(targets, i), λ, first=i == run.n - 1
                 )
                 for total, g in zip(gradients, per_step, strict=True):
@@ -189,6 +199,7 @@ class Unroll(torch.autograd.Function):
                 hyper_gradients = [
                     _sum(a, b) for a, b in zip(hyper_gradients, per_hyper, strict=True)
                 ]
+        _check_replay(ctx.values, values)
         by_id = dict(zip(map(id, given), gradients, strict=True))
         λ_theta = λ[:n_theta] if run.first == 0 else [None] * n_theta
         per_input = [by_id.get(id(t)) for t in leaves((batches, targets))]
@@ -209,6 +220,9 @@ def _slots(memory: int | None, student: Student, n: int) -> int:
     if memory is None:
         return max(_DEFAULT_MEMORY // state, least(n))
     check_integer("memory", memory)
+    if memory // state < least(n):
+        need = f"at least {least(n) * state:,} bytes ({least(n)} states for {n} steps)"
+        raise invalid("memory", need, memory)
     return memory // state
 
 
@@ -219,6 +233,20 @@ def _check_finite(values: Tensor) -> None:
         raise Diverged(
             f"The loss of inner step {i} of {len(values)} is not finite: {values[i].tolist()}. "
             "Lower the learning rate or the teaching coefficient."
+        )
+
+
+def _check_replay(values: Tensor, replayed: Tensor) -> None:
+    """Raise if a loss came out otherwise in backward; leave room for devices that round anew."""
+    room = 0.01 * values.abs() + 0.001 * values.abs().amax()
+    off = ((replayed - values).abs() > room).reshape(len(values), -1).any(1)
+    if bool(off.any()):
+        i = int(off.nonzero()[0])
+        raise InvalidInput(
+            "Parameter `loss` should give the same value whenever a step is replayed. Found "
+            f"{shown(values[i].tolist())} at inner step {i}, and {shown(replayed[i].tolist())} in "
+            "backward. Does it use the mode (train, eval) of a module, autocast, a random "
+            "generator of its own or anything else that changed in between?"
         )
 
 
@@ -233,7 +261,8 @@ def _check_inputs(theta: Any, batches: Any, targets: Any, buffers: Any, vmap: bo
         raise invalid("theta_0", "a dict of at least one float tensor and no others", found)
     given = leaves((batches, targets))
     if not given or not all(isinstance(t, Tensor) and t.dim() > 0 for t in given):
-        raise invalid("batches", "tensors with a leading step axis", [type(t) for t in given])
+        shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in given]
+        raise invalid("batches` and `targets", "tensors with a leading step axis", shapes)
     lengths = {len(t) for t in given}
     if len(lengths) != 1 or 0 in lengths:
         raise InvalidInput(
