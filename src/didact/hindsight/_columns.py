@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CATEGORIES = 64
+STRAY = 0.1  # this share of words among numbers looks like a token for missing
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def describe(
         names: The columns to describe.
 
     Returns:
-        The columns in the order of ``names``, and one line of warning per column dropped or cut.
+        The columns in the order of ``names``, and one line of warning per column that was
+        dropped, cut to 64 categories, or looks like numbers with a stray word.
 
     Raises:
         InvalidInput: A number is infinite (in float32), a cell holds a list or the like, or no
@@ -168,11 +170,23 @@ def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     if len(ranked) < 2 and counts.total() == len(cells):
         return None, "is constant: dropped"
+    warnings = []
+    words = [word for word in ranked if _not_a_number(word)]
+    stray = sum(counts[word] for word in words) / counts.total()
+    if 0 < stray <= STRAY:
+        warnings += [f"is text, for {listed(words, 3)} among its numbers (missing? see `--na`)"]
     rest = len(ranked) - MOST_CATEGORIES
-    warning = (
-        f'has {len(ranked)} categories: the rarest {rest} are one, "other"' if rest > 0 else ""
-    )
-    return Column(name, "categorical", tuple(ranked[:MOST_CATEGORIES])), warning
+    if rest > 0:
+        warnings += [f'has {len(ranked)} categories: the rarest {rest} are one, "other"']
+    return Column(name, "categorical", tuple(ranked[:MOST_CATEGORIES])), "; ".join(warnings)
+
+
+def _not_a_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return True
+    return False
 
 
 def is_numeric(cells: pd.Series) -> bool:

@@ -60,8 +60,8 @@ def read_table(
         ...     path = pathlib.Path(folder, "visits.csv")
         ...     _ = path.write_text("id;größe;seen\\na;1.5;2024-01-01\\nb;?;2024-01-02\\n", "utf-8")
         ...     table = read_table(path, na=["?"])
-        >>> [str(kind) for kind in table.dtypes]
-        ['str', 'float64', 'datetime64[us, UTC]']
+        >>> table["größe"].tolist(), table["seen"].dt.day.tolist()
+        ([1.5, nan], [1, 2])
     """
     path, na = Path(path), list(na)
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv}

@@ -97,6 +97,16 @@ def test_cap_keeps_the_most_frequent() -> None:
     assert "rarest 6" in warning
 
 
+def test_a_stray_word_among_numbers_is_pointed_out() -> None:
+    frame = pd.DataFrame(
+        {"c": [*map(str, range(9)), "n.d."], "d": ["1", "2", "x", "y"] * 2 + ["3"] * 2}
+    )
+    columns, warnings = describe(frame, ["c", "d"])
+    assert [column.kind for column in columns] == ["categorical"] * 2
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Column `c` is text, for `n.d.` among its numbers")
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
 def test_infinite_names_column_and_row(value: float) -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0, value]})
