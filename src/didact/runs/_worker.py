@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,9 +28,10 @@ def as_worker(function: Callable[P, T], parent: int) -> Callable[P, T]:
 
 
 def _work(function: Callable[P, T], parent: int, *args: P.args, **kwargs: P.kwargs) -> T:
-    import torch
-
-    torch.set_num_threads(1)
+    # Not imported for this alone, which takes seconds: torch reads the variables when it is.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     if os.getppid() == parent:
         _end_with(parent)
     return function(*args, **kwargs)

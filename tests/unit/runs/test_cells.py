@@ -127,11 +127,15 @@ def test_workers_are_other_processes_with_one_torch_thread(tmp_path: Path) -> No
     def where(config: Config, folder: Path) -> Config:
         import torch
 
-        return {"pid": os.getpid(), "threads": torch.get_num_threads()}
+        threads = torch.get_num_threads()
+        torch.set_num_threads(3)  # the next cell of this worker must not inherit it
+        return {"pid": os.getpid(), "threads": threads, "omp": os.environ["OMP_NUM_THREADS"]}
 
-    records = run_cells(where, [{"x": x} for x in range(3)], tmp_path, jobs=2)
+    before = os.environ.get("OMP_NUM_THREADS")
+    records = run_cells(where, [{"x": x} for x in range(5)], tmp_path, jobs=2)
     assert os.getpid() not in {record["pid"] for record in records}
-    assert {record["threads"] for record in records} == {1}
+    assert {(record["threads"], record["omp"]) for record in records} == {(1, "1")}
+    assert os.environ.get("OMP_NUM_THREADS") == before
 
 
 def test_a_stored_cell_is_reported_first_and_as_cached(tmp_path: Path) -> None:
