@@ -1,0 +1,154 @@
+"""The command line: parsing only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from ._checks import DidactError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``didact``; the exit status is 0, 2 for an error of didact, 130 for Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    # One thread per process: small nets are slower with two, and runs use every core anyway.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        options.run(options, shlex.join(["didact", *given]))
+    except DidactError as error:
+        print(f"didact: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("didact: interrupted; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="didact", description="Train on what you will not have at test time."
+    )
+    parser.add_argument("--version", action="version", version=f"didact {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_fit(commands)
+    _add_predict(commands)
+    _add_simulate(commands)
+    return parser
+
+
+def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="does hindsight help? a verdict, a report, and a model of the present",
+        description="Train on a table in which some columns are known only in hindsight; say "
+        "whether they help; leave a model that needs only the others. A command that was "
+        "interrupted goes on where it was when it is given again.",
+    )
+    fit.add_argument("data", metavar="DATA", help="a table: .csv, .tsv, .txt or .parquet")
+    fit.add_argument("--label", required=True, metavar="COL", help="the column to predict")
+    fit.add_argument(
+        "--privileged",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="columns known only in hindsight, a name or a glob such as 'future_*'; repeatable",
+    )
+    fit.add_argument(
+        "--group", metavar="COL", help="rows of one value stay on one side of every split"
+    )
+    fit.add_argument("--task", default="auto", choices=["auto", "classification", "regression"])
+    fit.add_argument(
+        "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
+    )
+    fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per candidate")
+    fit.add_argument("--trials", type=int, default=20, metavar="N", help="settings per candidate")
+    fit.add_argument("--out", default="didact-fit", metavar="DIR", help="default: didact-fit")
+    fit.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
+    fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    fit.add_argument(
+        "--quick", action="store_true", help="fixed settings, no search: a demonstration"
+    )
+    fit.set_defaults(run=_fit)
+
+
+def _fit(options: argparse.Namespace, command: str) -> None:
+    from .hindsight import fit
+
+    metrics = fit(
+        options.data,
+        label=options.label,
+        privileged=options.privileged,
+        group=options.group,
+        task=options.task,
+        na=options.na,
+        seeds=options.seeds,
+        trials=options.trials,
+        out=options.out,
+        device=options.device,
+        quick=options.quick,
+        jobs=options.jobs,
+        command=command,
+    )
+    print(metrics["verdict"]["sentence"])
+    print(f"{options.out}/report.html, student.onnx, student.pt2, metrics.json")
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    predict = commands.add_parser(
+        "predict", help="predict new rows with the model that fit left", description="One "
+        "prediction per row of NEW_DATA, which needs the input columns only.",
+    )  # fmt: skip
+    predict.add_argument("dir", metavar="DIR", help="the folder that `didact fit` wrote")
+    predict.add_argument("data", metavar="NEW_DATA", help="a table: .csv, .tsv, .txt or .parquet")
+    predict.add_argument("--out", required=True, metavar="FILE", help="predictions, as .csv")
+    predict.add_argument(
+        "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
+    )
+    predict.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace, command: str) -> None:
+    from .hindsight import predict
+
+    rows = predict(options.dir, options.data, options.out, options.na)
+    print(f"{rows} predictions in {options.out}")
+
+
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="make a hindsight table: MuJoCo rollouts with their future as privileged columns",
+    )
+    simulate.add_argument("task", choices=["hopper", "walker2d", "swimmer", "halfcheetah"])
+    simulate.add_argument("--rollouts", type=int, default=4000, metavar="N")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    simulate.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet")
+    simulate.set_defaults(run=_simulate)
+
+
+def _simulate(options: argparse.Namespace, command: str) -> None:
+    from .runs import Progress
+    from .tasks import simulate
+
+    jobs = options.jobs or len(os.sched_getaffinity(0))
+    with Progress(options.rollouts, "rollouts") as bar:
+        simulate(
+            options.task,
+            options.out,
+            rollouts=options.rollouts,
+            seed=options.seed,
+            jobs=jobs,
+            progress=lambda done, _total: bar.update(done),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
