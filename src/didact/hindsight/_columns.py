@@ -158,7 +158,7 @@ def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
     from pandas.api.types import is_datetime64_any_dtype
 
     name = str(cells.name)
-    if cells.isna().all():
+    if all(word is None for word in texts(cells)):
         return None, "has no value in the training rows: dropped"
     if is_numeric(cells):
         time = is_datetime64_any_dtype(cells.dtype)

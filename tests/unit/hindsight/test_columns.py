@@ -50,7 +50,7 @@ def _frame() -> pd.DataFrame:
             "day": pd.to_datetime(["2024-01-01", None, "2024-01-02", "2024-01-02"]),
             "gap": pd.to_timedelta([1, 2, 3, 4], unit="D"),
             "only": ["u", None, "u", "u"],
-            "empty": [None] * 4,
+            "empty": [None, "", "", None],
             "const": [3.0] * 4,
             "constword": ["k"] * 4,
             "merged": [1e9, 1e9 + 1, 1e9 + 2, 1e9],

@@ -133,6 +133,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers(read["f"]), [1.5, nan, nan])
     assert texts(read["b"]).tolist() == ["True", None, "False"]
     assert texts(read["s"]).tolist() == ["a", None, None]
+    assert read["s"].isna().tolist() == [False, True, True]
     np.testing.assert_array_equal(numbers(read["day"], time=True), [86400, nan, 2 * 86400])
     np.testing.assert_array_equal(numbers(read["gap"]), [3, nan, 86400])
     np.testing.assert_array_equal(numbers(read["dec"]), [1.5, nan, 2.5])
