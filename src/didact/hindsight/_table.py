@@ -158,7 +158,9 @@ def _read_parquet(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFra
                 table[name] = cells.astype("float64")
             else:
                 continue  # lists and the like: refused only where a column of them is used
-        table[name] = table[name].mask(np.isin(texts(table[name]).astype(str), ["", *na]))
+        words = texts(table[name])
+        missing = [word is None or word in na for word in words]
+        table[name] = table[name].mask(np.array(missing, dtype=bool))
     return table
 
 
