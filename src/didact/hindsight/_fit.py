@@ -17,6 +17,7 @@ import torch
 from .. import __version__
 from .._checks import DidactError, InvalidInput, check_choice, check_integer, invalid, listed
 from ..runs import Progress, best, key, locked, run_cells, search, write_atomic, write_json
+from ._bootstrap import paired_bootstrap
 from ._cell import Prepared, encoders, run_cell
 from ._columns import assign_roles, describe
 from ._deploy import Deployed, save_deployed
@@ -25,10 +26,11 @@ from ._label import Bins, Classes, check_label
 from ._metrics import BASELINE, CANDIDATES, CEILING, FORMAT, CandidateRecord, Metrics
 from ._network import Student
 from ._report import report
+from ._scores import score_intervals, scores
 from ._settings import SPACES, STARTS, Settings
 from ._split import split
 from ._table import read_table, row_list
-from ._verdict import judge, paired_bootstrap, score_intervals, scores
+from ._verdict import judge
 
 BUDGET = {"epochs": 200, "patience": 25}
 QUICK_BUDGET = {"epochs": 120, "patience": 120}
@@ -93,9 +95,10 @@ def fit(
     if jobs is None:
         jobs = 1 if chosen_device == "cuda" else len(os.sched_getaffinity(0))
     check_integer("jobs", jobs)
+    prepared, target, facts = _prepare(
+        Path(data), label, list(privileged), group, task, list(na)
+    )
     with locked(out) as home:
-        data = Path(data)
-        prepared, target, facts = _prepare(data, label, list(privileged), group, task, list(na))
         state = home / "state"
         state.mkdir(exist_ok=True)
         prepared.save(state / "prepared.pt")
