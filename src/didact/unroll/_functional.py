@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
-from .._checks import invalid
+from .._checks import InvalidInput, invalid
 from .._params import Params
 
 Call = Callable[..., tuple[Any, Params]]
+
+_CHECKPOINTED = (
+    "Parameter `module` should not checkpoint activations or hook saved tensors: in backward it "
+    "would compute with its own parameters, not with `theta`. Put the checkpoint around `call`."
+)
+
+
+def _refusing_checkpoints() -> AbstractContextManager[None]:
+    # The first step of a compiled unroll is eager: it is refused there.
+    return nullcontext() if torch.compiler.is_compiling() else _no_hooks()
+
+
+@contextmanager
+def _no_hooks() -> Iterator[None]:
+    with ExitStack() as stack:
+        # Disabling fails where hooks are active: a checkpoint around `call`, which is right.
+        with suppress(RuntimeError):
+            stack.enter_context(disable_saved_tensors_hooks(_CHECKPOINTED))
+        try:
+            yield
+        except RuntimeError as error:
+            if _CHECKPOINTED in str(error):
+                raise InvalidInput(_CHECKPOINTED) from None
+            raise
 
 
 def functional(module: nn.Module) -> tuple[Params, Params, Call]:
@@ -19,6 +45,9 @@ def functional(module: nn.Module) -> tuple[Params, Params, Call]:
 
     What the module writes to its buffers (running statistics, the vectors of spectral norm) goes
     to copies, which are returned; the module itself is left as it is. Tied weights appear once.
+
+    Raises:
+        InvalidInput: by ``call``, for a module that checkpoints activations.
 
     Returns:
         theta: the parameters, detached: gradients flow to what you pass to ``call``.
@@ -40,8 +69,9 @@ def functional(module: nn.Module) -> tuple[Params, Params, Call]:
 
     def call(theta: Params, buffers: Params, *args: Any, **kwargs: Any) -> tuple[Any, Params]:
         state = {**theta, **{k: b.clone() for k, b in buffers.items()}}
-        # One dict, not a tuple of two: functional_call writes re-assigned buffers back into it.
-        output = torch.func.functional_call(module, state, args, kwargs)
+        with _refusing_checkpoints():
+            # One dict, not a tuple of two: functional_call writes re-assigned buffers back into it.
+            output = torch.func.functional_call(module, state, args, kwargs)
         return output, {k: state[k].detach() for k in buffers}
 
     return theta, buffers, call

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
+from torch.overrides import TorchFunctionMode
 
 from .._checks import DidactError
 
@@ -27,6 +28,25 @@ _MESSAGES = (
 
 class NoSecondDerivative(DidactError, RuntimeError):
     """An operation of the loss cannot be differentiated twice; the message names it."""
+
+
+class ExactlyTwice(TorchFunctionMode):
+    """Writes out the operations whose second derivative torch gets wrong in silence.
+
+    ``torch._weight_norm`` (both ``weight_norm`` of torch.nn.utils) differentiates its backward as
+    if ``‖v‖`` were a constant; ``gradgradcheck`` fails in torch 2.13.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch._weight_norm:
+            func = _weight_norm
+        return func(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .._checks import InvalidInput, invalid, listed
 from .._params import Params, leaves, tree_map, with_leaves
 from ._capture import refuse_captured
 from ._optimizers import Optimizer, State
-from ._second_order import naming_the_operation, watching
+from ._second_order import ExactlyTwice, naming_the_operation, watching
 
 Loss = Callable[..., Any]
 
@@ -167,11 +167,12 @@ def evaluate(
 ) -> tuple[Tensor, Any]:
     """Call the loss in the form it was given: (value or values per seed, new buffers)."""
     given = (theta, buffers, batch, target) if has_buffers else (theta, batch, target)
-    if vmap:  # `None` has no axis to map over
-        axes = tree_map(lambda _: 0, given)
-        out = torch.func.vmap(loss, in_dims=axes, randomness="different")(*given)
-    else:
-        out = loss(*given)
+    with ExactlyTwice():
+        if vmap:  # `None` has no axis to map over
+            axes = tree_map(lambda _: 0, given)
+            out = torch.func.vmap(loss, in_dims=axes, randomness="different")(*given)
+        else:
+            out = loss(*given)
     if not has_buffers:
         return out, {}
     if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):

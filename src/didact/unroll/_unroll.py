@@ -59,7 +59,7 @@ def unroll(
         memory: bytes for kept states: all n while they fit, then √n, then more levels.
             ``None`` is 1 GiB, or what the fewest possible states need if that is more.
         truncate: differentiate through the last k steps only. **Biased**: earlier targets and
-            ``theta_0`` receive no gradient, as if θ_{n−k} were a constant.
+            ``theta_0`` receive no gradient, as if θ_{n−k} were a constant; k ≥ n truncates nothing.
         vmap: train S students at once: every tensor of ``theta_0`` and ``buffers`` has a leading
             axis [S], those of ``batches`` and ``targets`` have [n, S, ...]; ``loss`` is written
             for one. Hyper-parameters may be tensors [S].
