@@ -1,8 +1,9 @@
 """The schema of ``metrics.json``, the only file from which ``report.html`` is built.
 
 Every number is finite or null (``None``): a loss that diverged is null, never NaN, because
-JSON has no NaN. Losses are means per row, in nats. A gain is a loss without a teacher minus the
-loss of a candidate, so a positive gain is good. Keys are written in the order given here.
+JSON has no NaN. Losses are means per row: for a classification log loss in nats, for a regression
+squared error in squared units of the label. A gain is a loss without a teacher minus the loss of
+a candidate, so a positive gain is good. Keys are written in the order given here.
 """
 
 from __future__ import annotations
@@ -104,8 +105,10 @@ class SeedRecord(TypedDict):
 
 
 class CandidateRecord(TypedDict):
-    """One candidate. ``test`` has ``log_loss`` and the task's other metrics, over all seeds.
+    """One candidate. ``test`` has the metrics over all seeds, first the one that is compared.
 
+    These are, for a classification, ``log_loss``, ``accuracy`` and, of two classes, ``auc``; for a
+    regression ``squared_error``, ``rmse``, ``mae``, ``r2``, and ``log_loss`` of the binned label.
     ``gain`` is null for ``no_teacher`` itself, and where a candidate has no finite result.
     """
 
@@ -144,7 +147,7 @@ class VerdictRecord(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The whole file. ``loss`` names what ``log_loss`` and all gains measure."""
+    """The whole file. ``loss`` names what validation losses, gains and the verdict measure."""
 
     format: int
     didact: str
@@ -153,7 +156,7 @@ class Metrics(TypedDict):
     data: DataRecord
     split: SplitRecord
     settings: SettingsRecord
-    loss: Literal["log loss", "log loss of the binned label"]
+    loss: Literal["log loss", "squared error"]
     candidates: dict[str, CandidateRecord]
     deployed: DeployedRecord
     verdict: VerdictRecord

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from didact._checks import InvalidInput
+from didact.hindsight._bootstrap import paired_bootstrap
 from didact.hindsight._metrics import CANDIDATES
 from didact.hindsight._report import _READ, report
-from didact.hindsight._verdict import judge, paired_bootstrap, score_intervals, scores
+from didact.hindsight._scores import score_intervals, scores
+from didact.hindsight._verdict import judge
 
 INPUTS = ["school", "sex", "age", "famsize", "Mjob", "Fjob", "studytime", "failures", "größe_温度"]
 GAINS = {"no_teacher": 0.0, "auxiliary": 0.04, "fixed_teacher": -0.03, "ldt": 0.11, "oracle": 0.4}
@@ -28,21 +30,23 @@ def made(quick=False, task="regression"):
     rng = np.random.default_rng(0)
     seeds, rows = [0, 1, 2], 130
     label = rng.normal(11, 3, rows) if task == "regression" else np.arange(rows) % 2
-    hard = rng.lognormal(0.6, 0.5, (1, rows))
+    noise = rng.normal(size=(1, rows))  # what nobody knows of a row, the same for all
     losses, records = {}, {}
-    validation = {n: 2.1 * (1 - g) for n, g in GAINS.items()}
+    start, best = (14.0, 7.8) if task == "regression" else (1.1, 0.55)
+    validation = {n: best * (1 - g) for n, g in GAINS.items()}
     for number, (name, gain) in enumerate(GAINS.items()):
-        losses[name] = (1 - gain) * hard * rng.lognormal(0, 0.12, (3, rows))
+        error = np.sqrt(best * (1 - gain)) * noise + rng.normal(0, 0.3, (3, rows))
         if task == "regression":
-            error = rng.normal(0, 2.5 * (1 - gain), (3, rows))
-            given = {"prediction": label + error, "nll": losses[name]}
+            nll = 1.2 + error**2 / (2 * best)
+            given = {"prediction": label + error, "nll": nll}
+            losses[name] = error**2
         else:
-            losses[name] *= 0.3
-            p = np.exp(-losses[name])
+            p = 1 / (1 + np.exp(error - 1.2))
             given = {
                 "probability": np.stack([np.where(label, 1 - p, p), np.where(label, p, 1 - p)])
             }
             given["probability"] = np.moveaxis(given["probability"], 0, -1)
+            losses[name] = -np.log(p)
         per_seed = scores(label, **given)
         intervals = score_intervals(label, **given, resamples=100, seed=0)
         settings = {"learning_rate": 10 ** -(2.5 + number / 3), "hidden": 64, "layers": 2}
@@ -65,8 +69,8 @@ def made(quick=False, task="regression"):
                     "test": {k: float(v[s]) for k, v in per_seed.items()},
                     "epochs": epochs,
                     "curve": {
-                        "train": curve(rng, 3.2, 0.9 * validation[name], epochs),
-                        "validation": curve(rng, 3.2, validation[name], epochs),
+                        "train": curve(rng, 3.2, 2.1, epochs),
+                        "validation": curve(rng, start, validation[name], epochs),
                     },
                     "skipped_meta_steps": 3 if name == "ldt" and s == 2 else 0,
                 }
@@ -82,7 +86,7 @@ def made(quick=False, task="regression"):
             if name == "no_teacher"
             else paired_bootstrap(difference, seed=0).to_json(),
         }
-    loss = "log loss of the binned label" if task == "regression" else "log loss"
+    loss = "squared error" if task == "regression" else "log loss"
     verdict = judge(losses, validation, unit=loss, demonstration=quick)
     return {
         "format": 1,
@@ -147,7 +151,10 @@ def test_the_verdict_is_the_first_thing_said(metrics, built):
     first = page.find("body/main/section/p")
     assert first.get("class") == "verdict"
     assert words(first) == metrics["verdict"]["sentence"]
-    assert words(first).startswith("Hindsight helps: the student taught by ldt has ")
+    assert re.match(
+        r"Hindsight helps: the student taught by ldt has \d+ % less squared error on unseen rows ",
+        words(first),
+    )
     titles = [words(h) for h in page.iter("h2")]
     assert titles[0] == "Test loss"
     assert titles[-3:] == ["Use the model", "How to read this page", "Repeat this run"]
@@ -164,10 +171,16 @@ def test_the_banner_shows_only_in_a_demonstration(built):
 def test_scores_and_differences_are_those_of_the_metrics(metrics, built):
     found = table_of(parsed(built), "Mean over 3 seeds and 130 test rows")
     assert list(found) == ["no teacher", "auxiliary", "fixed teacher", "ldt", "oracle (ceiling)"]
-    assert list(found["ldt"])[1:] == ["log loss", "less than no teacher by", "RMSE", "MAE", "R²"]
+    titles = ["squared error", "less than no teacher by", "RMSE", "MAE", "R²", "log loss of bins"]
+    assert list(found["ldt"])[1:] == titles
     for row, name in zip(found.values(), CANDIDATES, strict=True):
         expected = metrics["candidates"][name]
-        for title, key in (("log loss", "log_loss"), ("RMSE", "rmse"), ("R²", "r2")):
+        for title, key in (
+            ("squared error", "squared_error"),
+            ("RMSE", "rmse"),
+            ("R²", "r2"),
+            ("log loss of bins", "log_loss"),
+        ):
             numbers = [float(v) for v in re.findall(r"-?[\d.]+", row[title].replace("−", "-"))]
             record = expected["test"][key]
             assert numbers == pytest.approx([record[k] for k in ("mean", "low", "high")], rel=0.01)
@@ -182,10 +195,13 @@ def test_scores_and_differences_are_those_of_the_metrics(metrics, built):
 def test_figures_say_what_they_show(metrics, built):
     svgs = [e for e in parsed(built).iter() if e.tag.endswith("}svg")]
     assert len(svgs) == 1 + len(CANDIDATES)
-    mean = metrics["candidates"]["oracle"]["test"]["log_loss"]["mean"]
+    mean = metrics["candidates"]["oracle"]["test"]["squared_error"]["mean"]
+    assert svgs[0][0].text.startswith("Test squared error, mean and 95 % interval: no teacher ")
     assert f"oracle (ceiling) {mean:.3g}" in svgs[0][0].text
     labels = [words(e) for e in svgs[0].iter() if e.tag.endswith("}text")]
-    assert {"no teacher", "ldt", "oracle (ceiling)"} <= set(labels)
+    assert {"no teacher", "ldt", "oracle (ceiling)", "squared error (less is better)"} <= set(
+        labels
+    )
     for svg, title in zip(svgs[1:], ("no teacher", "auxiliary", "fixed teacher"), strict=False):
         assert f"Validation loss of {title} by epoch" in svg[0].text
     ids = re.findall(r' id="([^"]+)"', built)
@@ -228,7 +244,9 @@ def test_classification():
     metrics = made(task="classification")
     page = parsed(report(metrics))
     found = table_of(page, "Mean over 3 seeds")
-    assert list(found["ldt"])[3:] == ["accuracy", "AUC"]
+    assert list(found["ldt"])[1:] == ["log loss", "less than no teacher by", "accuracy", "AUC"]
+    assert found["ldt"]["log loss"] != "–"
+    assert "squared" not in words(page)
     assert table_of(page, "The table")["classes"]["found"] == "fail, pass"
 
 
@@ -247,7 +265,7 @@ def test_what_is_missing_is_said(metrics):
     ldt = broken["candidates"]["ldt"]["seeds"][1]
     ldt |= {"validation": None, "curve": {"train": [], "validation": [3.0, None, 2.0]}}
     none = {"mean": None, "low": None, "high": None}
-    broken["candidates"]["oracle"]["test"] = {"log_loss": none, "rmse": none}
+    broken["candidates"]["oracle"]["test"] = {"squared_error": none, "rmse": none}
     broken["candidates"]["oracle"]["gain"] = none
     page = parsed(report(broken))
     items = [words(li) for li in page.iter("li")]
@@ -255,7 +273,7 @@ def test_what_is_missing_is_said(metrics):
     assert "fixed teacher: no finite result for every seed." in items
     assert "ldt: no finite result for seed 1." in items
     found = table_of(page, "Mean over 3 seeds")
-    assert found["oracle (ceiling)"]["log loss"] == found["fixed teacher"]["RMSE"] == "–"
+    assert found["oracle (ceiling)"]["squared error"] == found["fixed teacher"]["RMSE"] == "–"
     for candidate in broken["candidates"].values():
         candidate |= {"test": {}, "seeds": [], "gain": None}
     text = words(parsed(report(broken)))
@@ -280,6 +298,7 @@ def test_names_from_the_table_cannot_become_tags(metrics):
     ("change", "message"),
     [
         ({"format": 2}, "format 1"),
+        ({"loss": "log loss of the binned label"}, "'squared error'"),
         ({"candidates": {}}, "no_teacher"),
         ({"candidates": {"no_teacher": {}, "wizard": {}}}, "wizard"),
     ],

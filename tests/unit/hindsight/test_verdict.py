@@ -1,208 +1,15 @@
-"""The verdict against brute force, known distributions and coverage simulations."""
+"""The verdict on losses whose gains are known."""
 
-import itertools
 import json
 import math
-import tracemalloc
 
 import numpy as np
 import pytest
 
 from didact._checks import InvalidInput
-from didact.hindsight._verdict import (
-    Interval,
-    judge,
-    paired_bootstrap,
-    score_intervals,
-    scores,
-)
+from didact.hindsight._verdict import judge
 
 VALIDATION = {"no_teacher": 1.0, "auxiliary": 0.97, "fixed_teacher": 0.99, "ldt": 0.9}
-
-
-def coverage(sample, truth=0.0, trials=150, **options):
-    rng = np.random.default_rng(0)
-    hits = 0
-    for trial in range(trials):
-        difference, groups = sample(rng)
-        found = paired_bootstrap(difference, groups=groups, resamples=150, seed=trial, **options)
-        hits += found.low <= truth <= found.high
-    return hits / trials
-
-
-def test_rows_are_covered_as_often_as_promised():
-    assert 0.90 <= coverage(lambda rng: (rng.normal(size=(1, 80)), None)) <= 0.99
-    assert 0.70 <= coverage(lambda rng: (rng.normal(size=(1, 80)), None), level=0.8) <= 0.89
-
-
-def test_rows_and_seeds_together_are_covered():
-    def crossed(rng):
-        return rng.normal(size=(10, 1)) * 0.3 + rng.normal(size=(1, 60)) + rng.normal(
-            size=(10, 60)
-        ), None
-
-    assert 0.88 <= coverage(crossed) <= 0.99
-
-
-def test_groups_are_covered_only_by_the_cluster_bootstrap():
-    def clustered(rng):
-        groups = np.repeat(np.arange(30), 8)
-        return rng.normal(size=30)[groups][None] + 0.3 * rng.normal(size=(1, 240)), groups
-
-    def ignored(rng):
-        return clustered(rng)[0], None
-
-    assert 0.86 <= coverage(clustered) <= 0.99
-    assert coverage(ignored) < 0.7
-
-
-def test_seeds_are_resampled_not_taken_as_known():
-    """Three seeds far apart: the interval is their range, which covers 75 % at most."""
-    seeds_differ = np.array([[-1.0], [0.0], [1.0]]) + np.zeros((3, 50))
-    found = paired_bootstrap(seeds_differ, seed=0)
-    assert (found.mean, found.low, found.high) == (0.0, -1.0, 1.0)
-    assert 0.6 <= coverage(lambda rng: (rng.normal(size=(3, 1)) + np.zeros((3, 40)), None)) <= 0.85
-
-
-def test_the_bootstrap_is_the_loop_over_rows():
-    """The same draws, applied by indexing rows one by one."""
-    rng = np.random.default_rng(3)
-    difference, groups = rng.normal(size=(4, 21)), rng.integers(5, size=21)
-    labels = np.unique(groups)
-    again, means = np.random.default_rng(7), []
-    for _ in range(300):
-        seeds = again.integers(4, size=4)
-        picked = again.integers(len(labels), size=len(labels))
-        rows = [r for g in picked for r in range(21) if groups[r] == labels[g]]
-        means.append(np.mean([difference[s, r] for s in seeds for r in rows]))
-    found = paired_bootstrap(difference, groups=groups, resamples=300, seed=7)
-    assert found.mean == pytest.approx(difference.mean())
-    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]))
-
-
-def test_one_group_per_row_changes_nothing_and_the_seed_decides():
-    difference = np.random.default_rng(0).normal(size=(2, 40))
-    alone = paired_bootstrap(difference, seed=1)
-    assert paired_bootstrap(difference, groups=np.arange(40), seed=1) == alone
-    assert paired_bootstrap(difference, seed=1) == alone
-    assert paired_bootstrap(difference, seed=2) != alone
-
-
-def test_memory_is_bounded_by_the_data():
-    difference = np.random.default_rng(0).normal(size=(3, 100_000))
-    tracemalloc.start()
-    paired_bootstrap(difference, resamples=30, seed=0)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 8 * difference.nbytes
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"difference": np.zeros(5)}, "difference"),
-        ({"difference": [[0.0, math.nan]]}, r"\[seed, row\] \[0, 1\]"),
-        ({"groups": [1, 2]}, "groups"),
-        ({"level": 1.0}, "level"),
-        ({"resamples": 0}, "resamples"),
-        ({"seed": -1}, "seed"),
-    ],
-)
-def test_the_bootstrap_refuses(change, message):
-    with pytest.raises(InvalidInput, match=message):
-        paired_bootstrap(**{"difference": np.zeros((2, 3)), "seed": 0, **change})
-
-
-def test_auc_is_the_share_of_pairs_in_the_right_order():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        label = np.r_[0, 1, rng.integers(2, size=15)]
-        score = rng.integers(6, size=17) / 5  # few values: many ties
-        pairs = [
-            (score[i] > score[j]) + (score[i] == score[j]) / 2
-            for i, j in itertools.product(range(17), repeat=2)
-            if label[i] == 1 and label[j] == 0
-        ]
-        found = scores(label, probability=np.stack([1 - score, score], axis=-1)[None])["auc"]
-        assert found == pytest.approx([np.mean(pairs)])
-
-
-def test_classification_scores_by_hand():
-    p = np.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], [[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]]])
-    found = scores([0, 2], probability=p)
-    assert found["log_loss"] == pytest.approx([-np.log(0.4) / 2, -np.log(0.2) / 2])
-    assert found["accuracy"].tolist() == [1.0, 0.5]
-    assert "auc" not in found
-    assert scores([1], probability=[[[1.0, 0.0]]])["log_loss"] == pytest.approx(-np.log(1e-12))
-    assert math.isnan(scores([1], probability=[[[1.0, 0.0]]])["auc"][0])
-
-
-def test_regression_scores_by_hand():
-    found = scores([1.0, 2.0, 6.0], prediction=[[1.0, 4.0, 7.0]], nll=[[1.0, 2.0, 6.0]])
-    assert found["rmse"] == pytest.approx(math.sqrt(5 / 3))
-    assert found["mae"] == pytest.approx(1.0)
-    assert found["r2"] == pytest.approx(1 - 5 / 14)
-    assert found["log_loss"] == pytest.approx(3.0)
-    assert "log_loss" not in scores([1.0, 2.0], prediction=[[1.0, 2.0]])
-    assert math.isnan(scores([2.0, 2.0], prediction=[[1.0, 2.0]])["r2"][0])
-
-
-@pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_counts_are_repeated_rows(kind):
-    rng = np.random.default_rng(1)
-    counts = np.r_[2, 0, rng.integers(4, size=18)]
-    if kind == "classes":
-        label, given = np.arange(20) % 2, {"probability": rng.dirichlet([1, 1], size=(3, 20))}
-    else:
-        label = rng.normal(size=20)
-        given = {"prediction": rng.normal(size=(3, 20)), "nll": rng.exponential(size=(3, 20))}
-    weighted = scores(label, **given, counts=counts)
-    repeated = scores(
-        np.repeat(label, counts), **{k: np.repeat(v, counts, axis=1) for k, v in given.items()}
-    )
-    assert weighted.keys() == repeated.keys()
-    for name, values in weighted.items():
-        np.testing.assert_allclose(values, repeated[name])
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"probability": np.full((1, 2, 2), 0.5), "prediction": np.zeros((1, 2))},
-        {"probability": np.full((1, 2, 2), 0.5), "nll": np.zeros((1, 2))},
-        {"probability": np.full((1, 2, 1), 1.0)},
-        {"probability": np.full((1, 2, 2), math.nan)},
-        {"prediction": np.zeros((1, 3))},
-        {"prediction": np.zeros((1, 2)), "counts": [0, 0]},
-    ],
-)
-def test_scores_refuses(given):
-    with pytest.raises(InvalidInput):
-        scores([0, 1], **given)
-
-
-def test_score_intervals_agree_with_the_bootstrap_of_means():
-    rng = np.random.default_rng(0)
-    y, nll = rng.normal(size=60), rng.exponential(size=(3, 60))
-    groups = np.arange(60) // 3
-    found = score_intervals(y, prediction=nll - 1, nll=nll, groups=groups, seed=5)
-    expected = paired_bootstrap(nll, groups=groups, resamples=500, seed=5)
-    for name in ("mean", "low", "high"):
-        assert getattr(found["log_loss"], name) == pytest.approx(getattr(expected, name))
-    for interval in found.values():
-        assert interval.low < interval.mean < interval.high
-
-
-def test_an_auc_that_is_undefined_in_some_resamples_still_has_an_interval():
-    """One positive row: it is missing from about a third of the resamples."""
-    score = np.linspace(0, 1, 12)
-    p = np.stack([1 - score, score], axis=-1)[None]
-    found = score_intervals(np.eye(12)[6].astype(int), probability=p, seed=0)["auc"]
-    assert found.low < found.mean < found.high
-    assert found.mean == pytest.approx(6 / 11)
-    nothing = score_intervals(np.zeros(12, int), probability=p, seed=0)["auc"]
-    assert nothing.to_json() == {"mean": None, "low": None, "high": None}
 
 
 def made(gain=0.0, ceiling=0.0, noise=0.1, rows=200, seeds=3, base=1.0):
@@ -324,7 +131,6 @@ def test_demonstration_and_json():
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["gain"] == verdict.gain.to_json()
     assert record["demonstration"] is True
-    assert Interval(1.0, math.nan, math.inf).to_json() == {"mean": 1.0, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""The figures of the report: test losses, and learning curves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..export._frame import COLOURS, STYLE, figure, gallery
+from ._metrics import BASELINE, CEILING, Metrics
+from ._wording import MAIN, present, title
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_LOOKS = {
+    "no_teacher": ("ink", "o"),
+    "auxiliary": ("blue", "s"),
+    "fixed_teacher": ("purple", "^"),
+    "ldt": ("orange", "o"),
+    "oracle": ("green", "D"),
+}
+
+
+def forest(metrics: Metrics) -> Markup | str:
+    """Test loss of every candidate with its interval, and the baseline as a line."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    shown: list[tuple[str, float, float, float]] = []
+    for name in present(metrics):
+        loss = metrics["candidates"][name]["test"].get(MAIN[metrics["loss"]])
+        if loss is not None and loss["mean"] is not None:
+            low, high = (loss["mean"] if v is None else v for v in (loss["low"], loss["high"]))
+            shown.append((name, loss["mean"], low, high))
+    if not shown:
+        return "No candidate has a finite test loss."
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(4.2, 0.75 + 0.34 * len(shown)), layout="constrained")
+        axes = drawing.subplots()
+        for place, (name, mean, low, high) in enumerate(shown):
+            colour, marker = COLOURS[_LOOKS[name][0]], _LOOKS[name][1]
+            face = "none" if name == CEILING else colour
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot([mean], [place], marker, color=colour, markerfacecolor=face, markersize=7)
+            if name == BASELINE:
+                axes.axvline(mean, color="#8a8f98", linestyle="--", linewidth=1, zorder=0)
+        axes.set_yticks(range(len(shown)), [title(name) for name, *_ in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.locator_params(axis="x", nbins=7)
+        axes.grid(axis="x")
+        axes.set_xlabel(metrics["loss"] + " (less is better)")
+    said = "; ".join(f"{title(n)} {m:.3g} ({a:.3g} to {b:.3g})" for n, m, a, b in shown)
+    caption = (
+        "Mean test loss of every candidate with its 95 % interval, over rows and seeds. The dashed "
+        "line is the baseline; the open diamond is the ceiling. Intervals may overlap and still "
+        "differ: the rows are the same, so look at the difference in the table."
+    )
+    return figure(drawing, caption, f"Test {metrics['loss']}, mean and 95 % interval: {said}.")
+
+
+def curves(metrics: Metrics) -> list[str | Markup]:
+    """Validation loss by epoch, one small figure per candidate, all on one scale."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    found = {
+        name: [
+            [math.nan if v is None else v for v in run["curve"]["validation"]]
+            for run in metrics["candidates"][name]["seeds"]
+            if run["curve"]["validation"]
+        ]
+        for name in present(metrics)
+    }
+    values = sorted(v for runs in found.values() for run in runs for v in run if v == v)
+    if not values:
+        return ["No validation losses were recorded."]
+    low, top = values[0], values[int(0.97 * (len(values) - 1))]
+    margin = 0.06 * (top - low) or 0.1
+    longest = max(len(run) for runs in found.values() for run in runs)
+    pictures = []
+    for name, runs in found.items():
+        if not runs:
+            continue
+        colour = COLOURS[_LOOKS[name][0]]
+        with matplotlib.rc_context(STYLE):
+            drawing = Figure(figsize=(3.0, 2.1), layout="constrained")
+            axes = drawing.subplots()
+            for run in runs:
+                axes.plot(range(1, len(run) + 1), run, color=colour, alpha=0.7, linewidth=0.9)
+            mean = [sum(step) / len(step) for step in zip(*runs, strict=False)]
+            axes.plot(range(1, len(mean) + 1), mean, color=colour, linewidth=2.2)
+            axes.set_xlim(1 - 0.02 * longest, 1 + 1.02 * (longest - 1) + 0.02)
+            axes.set_ylim(low - margin, top + margin)
+            axes.set_title(title(name), loc="left", fontsize=11)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.grid()
+        ends = [f"{min(finite):.3g}" for run in runs if (finite := [v for v in run if v == v])]
+        alt = f"Validation loss of {title(name)} by epoch; best value of each seed: " + (
+            ", ".join(ends) or "none"
+        )
+        pictures.append(figure(drawing, "", alt))
+    text = (
+        f"Validation loss ({metrics['loss']}) by epoch, on one scale: thin lines are seeds, the "
+        "thick line is their mean for as long as every seed was training. Values far above the "
+        "others, at the start of training, are cut off."
+    )
+    return [text, gallery(pictures)]

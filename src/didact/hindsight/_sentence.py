@@ -1,0 +1,103 @@
+"""The verdict in one sentence, for people."""
+
+from __future__ import annotations
+
+from ._bootstrap import Interval
+from ._metrics import Outcome
+
+_STUDENTS = {
+    "auxiliary": "the student with an auxiliary head that predicts the privileged columns",
+    "fixed_teacher": "the student taught by fixed_teacher, a random untrained network,",
+    "ldt": "the student taught by ldt",
+}
+
+
+def sentence(
+    outcome: Outcome,
+    method: str,
+    gain: Interval | None,
+    ceiling: Interval | None,
+    share: float | None,
+    *,
+    unit: str,
+    level: float,
+    smallest_gain: float,
+) -> str:
+    """What :func:`didact.hindsight._verdict.judge` found, from its opening to its full stop.
+
+    Gain and ceiling are fractions of the baseline's loss, so that the sentence does not depend
+    on the scale of the label.
+
+    Args:
+        outcome, method, share, unit, level, smallest_gain: as in a verdict.
+        gain: (loss(no_teacher) − loss(method)) / loss(no_teacher); ``None`` where
+            loss(no_teacher) is zero.
+        ceiling: the same of the oracle; ``None`` without one.
+
+    Example:
+        >>> gain = Interval(0.12, 0.1, 0.14)
+        >>> how = {"unit": "squared error", "level": 0.95, "smallest_gain": 0.05}
+        >>> sentence("helps", "ldt", gain, None, None, **how)[:70]
+        'Hindsight helps: the student taught by ldt has 12 % less squared error'
+    """
+    if gain is None:
+        return (
+            f"{_opening(outcome, little=False)}without a teacher the student already has no "
+            f"{unit} on unseen rows."
+        )
+    opening = _opening(outcome, little=gain.high < smallest_gain)
+    comparison = (
+        f"{_STUDENTS[method]} has {_change(gain.mean)} {unit} on unseen rows than without a "
+        f"teacher ({_percent(level)} interval {_span(gain)})"
+    )
+    return f"{opening}{comparison}{_about_ceiling(outcome, ceiling, share, smallest_gain)}."
+
+
+def _opening(outcome: Outcome, *, little: bool) -> str:
+    if outcome == "helps":
+        return "Hindsight helps, but little: " if little else "Hindsight helps: "
+    if outcome == "does not help":
+        return "Hindsight does not help: "
+    return "Too little data to tell whether hindsight helps: "
+
+
+def _span(gain: Interval) -> str:
+    low, high = _percent(gain.low), _percent(gain.high)
+    if gain.low >= 0:
+        return f"{low} to {high}"
+    if gain.high <= 0:
+        return f"{high} to {low}"
+    return f"from {low} more to {high} less"
+
+
+def _about_ceiling(
+    outcome: Outcome, ceiling: Interval | None, share: float | None, smallest_gain: float
+) -> str:
+    if ceiling is None:
+        return ""
+    inputs = "with the privileged columns as inputs, which nobody has at test time, it would be"
+    if share is not None:
+        text = f"; {inputs} {_change(ceiling.mean)}"
+        if outcome == "helps":
+            reached = "all" if share >= 1 else _percent(share)
+            text += f", so {reached} of what could be gained is reached"
+        return text
+    if ceiling.mean <= 0 or ceiling.high < smallest_gain:
+        return (
+            f"; {inputs} no less: here the privileged columns do not tell more about "
+            "the label than the inputs do"
+        )
+    return (
+        f"; {inputs} {_change(ceiling.mean)}, but its interval includes zero, so the "
+        "privileged columns may tell no more about the label than the inputs do"
+    )
+
+
+def _percent(fraction: float) -> str:
+    """``12 %``, ``4.5 %``, ``0 %``: the size without its sign."""
+    size = abs(100 * fraction)
+    return f"{size:.0f} %" if size >= 10 else f"{size:.1f}".removesuffix(".0") + " %"
+
+
+def _change(gain: float) -> str:
+    return f"{_percent(gain)} {'less' if gain > -0.0005 else 'more'}"

@@ -1,0 +1,71 @@
+"""The sentence, word for word."""
+
+import pytest
+
+from didact.hindsight._bootstrap import Interval
+from didact.hindsight._sentence import sentence
+
+HOW = {"unit": "squared error", "level": 0.95, "smallest_gain": 0.05}
+CEILING = Interval(0.4, 0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            ("helps", "ldt", Interval(0.12, 0.085, 0.154), CEILING, 0.3),
+            "Hindsight helps: the student taught by ldt has 12 % less squared error on unseen rows "
+            "than without a teacher (95 % interval 8.5 % to 15 %); with the privileged columns as "
+            "inputs, which nobody has at test time, it would be 40 % less, so 30 % of what could "
+            "be gained is reached.",
+        ),
+        (
+            ("helps", "auxiliary", Interval(0.02, 0.01, 0.03), None, None),
+            "Hindsight helps, but little: the student with an auxiliary head that predicts the "
+            "privileged columns has 2 % less squared error on unseen rows than without a teacher "
+            "(95 % interval 1 % to 3 %).",
+        ),
+        (
+            ("helps", "ldt", Interval(0.5, 0.4, 0.6), CEILING, 1.25),
+            "Hindsight helps: the student taught by ldt has 50 % less squared error on unseen rows "
+            "than without a teacher (95 % interval 40 % to 60 %); with the privileged columns as "
+            "inputs, which nobody has at test time, it would be 40 % less, so all of what could "
+            "be gained is reached.",
+        ),
+        (
+            ("does not help", "fixed_teacher", Interval(-0.2, -0.3, -0.1), CEILING, -0.5),
+            "Hindsight does not help: the student taught by fixed_teacher, a random untrained "
+            "network, has 20 % more squared error on unseen rows than without a teacher (95 % "
+            "interval 10 % to 30 %); with the privileged columns as inputs, which nobody has at "
+            "test time, it would be 40 % less.",
+        ),
+        (
+            ("does not help", "ldt", Interval(0.0, -0.01, 0.01), Interval(-0.1, -0.2, 0.0), None),
+            "Hindsight does not help: the student taught by ldt has 0 % less squared error on "
+            "unseen rows than without a teacher (95 % interval from 1 % more to 1 % less); with "
+            "the privileged columns as inputs, which nobody has at test time, it would be no less: "
+            "here the privileged columns do not tell more about the label than the inputs do.",
+        ),
+        (
+            (
+                "too little data to tell",
+                "ldt",
+                Interval(0.03, -0.1, 0.16),
+                Interval(0.1, -0.1, 0.3),
+                None,
+            ),
+            "Too little data to tell whether hindsight helps: the student taught by ldt has 3 % "
+            "less squared error on unseen rows than without a teacher (95 % interval from 10 % "
+            "more to 16 % less); with the privileged columns as inputs, which nobody has at test "
+            "time, it would be 10 % less, but its interval includes zero, so the privileged "
+            "columns may tell no more about the label than the inputs do.",
+        ),
+        (
+            ("does not help", "ldt", None, None, None),
+            "Hindsight does not help: without a teacher the student already has no squared error "
+            "on unseen rows.",
+        ),
+    ],
+)
+def test_word_for_word(found, said):
+    assert sentence(*found, **HOW) == said
