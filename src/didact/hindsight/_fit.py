@@ -95,9 +95,7 @@ def fit(
     if jobs is None:
         jobs = 1 if chosen_device == "cuda" else len(os.sched_getaffinity(0))
     check_integer("jobs", jobs)
-    prepared, target, facts = _prepare(
-        Path(data), label, list(privileged), group, task, list(na)
-    )
+    prepared, target, facts = _prepare(Path(data), label, list(privileged), group, task, list(na))
     with locked(out) as home:
         state = home / "state"
         state.mkdir(exist_ok=True)
