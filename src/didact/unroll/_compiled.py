@@ -34,7 +34,7 @@ class CompiledStep(Step):
             return after, value
         forward, _ = self._functions()
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-            after, value = forward(tuple(student), batch, target, self.hyper())
+            after, value = forward(*tree_map(_plain, (tuple(student), batch, target, self.hyper())))
         return Student(*after), value
 
     def adjoint(
@@ -55,9 +55,8 @@ class CompiledStep(Step):
         given = leaves((batch, target))
         wanted = tuple(i for i, t in enumerate(given) if t.requires_grad)
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-            return backward(  # type: ignore[no-any-return]
-                tuple(student), tree_map(torch.detach, (batch, target)), self.hyper(), λ, wanted
-            )
+            plain = tree_map(_plain, (tuple(student), (batch, target), self.hyper(), λ))
+            return backward(*plain, wanted)  # type: ignore[no-any-return]
 
     def _functions(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         fixed = tree_map(lambda x: None if isinstance(x, Tensor) else x, fields_of(self.optimizer))
@@ -119,6 +118,11 @@ def _compile(
         torch.compile(forward, fullgraph=True, dynamic=False, options=options),
         torch.compile(backward, fullgraph=True, dynamic=False, options=options),
     )
+
+
+def _plain(t: Tensor) -> Tensor:
+    """Without autograd's marks: θ_0 would be compiled for apart from θ_1, and warned about."""
+    return t.detach()
 
 
 def _filled(value: Any, new: Any) -> Any:

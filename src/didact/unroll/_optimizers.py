@@ -168,7 +168,7 @@ def _adam_update(
         step[k], p = t, theta[k]
         β1, β2 = (_over(β, p) for β in hyper.betas)
         m = mean[k] = torch.lerp(mean[k], g, 1 - β1)
-        v = square[k] = _plus(β2 * square[k], 1 - β2, g * g)
+        v = square[k] = _plus(β2 * square[k], 1 - hyper.betas[1], g * g)
         new[k] = p - _over(size, p) * (m / (_sqrt(v) + _over(eps, p)))
     return new, {"step": step, "mean": mean, "square": square}
 

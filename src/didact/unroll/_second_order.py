@@ -19,7 +19,8 @@ from .._checks import DidactError
 _MESSAGES = (
     re.compile(r"derivative for (?P<op>\S+) is not implemented"),
     re.compile(r"(?P<op>\S+) is not differentiable twice"),
-    re.compile(r"(?P<op>torch\.compile with aot_autograd) does not currently support double"),
+    re.compile(r"(?P<op>torch\.compile) with aot_autograd does not currently support double"),
+    re.compile(r"This backward function was (?P<op>compiled) with non-empty donated buffers"),
     re.compile(r"differentiate twice a function that was marked with (?P<op>@once_differentiable)"),
     re.compile(r"(?P<op>torch\.utils\.checkpoint) is incompatible with \.grad\(\)"),
     re.compile(r"(?P<op>Checkpointing) is not compatible with \.grad\(\)"),
@@ -46,7 +47,9 @@ class ExactlyTwice(TorchFunctionMode):
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    return v * (g / torch.norm_except_dim(v, 2, dim))
+    others = None if dim == -1 else [d for d in range(v.dim()) if d != dim]  # -1: one norm of all
+    norm: Tensor = torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1)
+    return v * (g / norm)
 
 
 @contextmanager
@@ -58,7 +61,9 @@ def naming_the_operation(value: Tensor | None = None) -> Iterator[None]:
         for pattern in _MESSAGES:
             if match := pattern.search(str(error)):
                 operation = match["op"]
-                if operation.startswith("@") and value is not None:
+                if operation == "compiled":
+                    operation = "torch.compile"
+                elif operation.startswith("@") and value is not None:
                     names = sorted({type(n).__name__ for n in _custom_nodes(value)})
                     operation = ", ".join(names) or operation
                 raise NoSecondDerivative(_sentence(operation)) from error

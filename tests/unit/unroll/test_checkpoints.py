@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -14,7 +16,7 @@ from didact.unroll._checkpoints import backwards, branching, least, starts
 class State:
     """Counts the living; ``step`` is how many steps were taken to get here."""
 
-    alive: weakref.WeakSet[State] = weakref.WeakSet()
+    alive: ClassVar[weakref.WeakSet[State]] = weakref.WeakSet()
     most = 0
 
     def __init__(self, step: int) -> None:
@@ -95,7 +97,7 @@ def test_sqrt_n_states_suffice_with_one_more_sweep() -> None:
 def test_starts_cut_evenly(n: int) -> None:
     for pieces in range(1, n + 3):
         cuts = [*starts(7, 7 + n, pieces), 7 + n]
-        sizes = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+        sizes = [b - a for a, b in itertools.pairwise(cuts)]
         assert cuts[0] == 7
         assert len(sizes) == min(pieces, n)
         assert max(sizes) - min(sizes) <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -11,6 +12,7 @@ from ._asserts import assert_close, gradients, run_unroll
 from ._oracle import Case, fewest, memory_for, randn, tensor
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # raised within Inductor
 def test_compiled_equals_eager() -> None:
     """Weight norm (whose fused second derivative is wrong), dropout (replayed), buffers, SGD."""
     torch.manual_seed(0)

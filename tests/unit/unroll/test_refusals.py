@@ -101,7 +101,7 @@ def captured_theta_0() -> Any:
 
 def captured_beyond_reach() -> Any:
     boxes = [[[[[randn(3).requires_grad_()]]]]]
-    return through(lambda z: z * boxes[0][0][0][0][0]), r"a tensor of shape \(3,\)"
+    return through(lambda z: z * boxes[0][0][0][0][0]), r"`a tensor of shape \(3,\)`"
 
 
 CAPTURED = {
@@ -136,7 +136,7 @@ def test_captured_under_vmap() -> None:
         return (batch @ theta["w"] * hidden).sum() + target.sum()
 
     with pytest.raises(InvalidInput, match="Found `hidden`"):
-        unroll(loss, theta, randn(2, 4, 5, 3), randn(2, 4, 5), SGD(0.1), vmap=True)
+        unroll(loss, theta, randn(2, 4, 3), randn(2, 4, 5), SGD(0.1), vmap=True)
 
 
 def test_captured_constants_are_fine() -> None:
@@ -220,7 +220,7 @@ def test_no_second_derivative_is_named(name: str, rule: Any, n: int) -> None:
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_a_compiled_module_in_the_loss_is_named() -> None:
     compiled = torch.compile(lambda z: torch.tanh(z) * z, backend="aot_eager")
-    with pytest.raises(NoSecondDerivative, match=r"`torch\.compile with aot_autograd`"):
+    with pytest.raises(NoSecondDerivative, match=r"`torch\.compile`"):
         meta_loss(train(through(compiled))).backward()
 
 
@@ -377,7 +377,7 @@ def test_divergence_under_vmap_and_by_learning_rate() -> None:
 
     lr = torch.tensor([0.1, 1e200], dtype=torch.float64)
     given = {"w": randn(2)}, randn(6, 2), randn(6, 2, seed=1)
-    with pytest.raises(Diverged, match=r"inner step \d of 6 .*\[0.*, inf\].* Lower the learning"):
+    with pytest.raises(Diverged, match=r"inner step 1 of 6 .*: \[\d.*, inf\]. Lower the learning"):
         unroll(loss, *given, SGD(lr), vmap=True)
 
 
@@ -472,7 +472,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "vmap of a vector": (
         {
-            "loss": lambda th, x, t: (x @ th["w"]).sum(0),
+            "loss": lambda th, x, t: x @ th["w"],
             "theta_0": {"w": randn(5, 3, 3)},
             "vmap": True,
         },

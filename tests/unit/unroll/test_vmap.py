@@ -10,7 +10,11 @@ from torch import nn
 
 from didact.unroll import SGD, Adam, AdamW, functional
 
-from ._asserts import assert_matches_finite_differences, assert_vmap_matches_single_runs
+from ._asserts import (
+    assert_matches_finite_differences,
+    assert_vmap_matches_single_runs,
+    run_unroll,
+)
 from ._oracle import Case, mlp_loss, randn, tensor
 
 S, N = 3, 5
@@ -88,7 +92,5 @@ def test_dropout_differs_by_seed_and_is_replayed() -> None:
     batches, targets = randn(N, 1, 5, 3).repeat(1, S, 1, 1), randn(N, 1, 5, 4).repeat(1, S, 1, 1)
     case = Case(loss, theta, batches, targets, SGD(LR[0], momentum=tensor(0.5)), options=VMAP)
     assert_matches_finite_differences(case)
-    from ._asserts import run_unroll
-
     after = run_unroll(case)[0]["w"]
     assert not torch.equal(after[0], after[1])
