@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .._checks import InvalidInput, listed
 from .._params import leaves, tree_map, with_leaves
 from ._optimizers import Optimizer
+from ._second_order import WRITTEN_OUT
 from ._step import Loss, Step, Student, evaluate, fields_of
 
 
@@ -112,12 +113,23 @@ def _compile(
         _, pull, value = pulled
         return (*pull(λ), value)
 
-    # Inductor's own random numbers differ between two graphs; eager's replay alike in both.
-    options: Any = {"fallback_random": True}
     return (
-        torch.compile(forward, fullgraph=True, dynamic=False, options=options),
-        torch.compile(backward, fullgraph=True, dynamic=False, options=options),
+        torch.compile(forward, fullgraph=True, dynamic=False, backend=_inductor),
+        torch.compile(backward, fullgraph=True, dynamic=False, backend=_inductor),
     )
+
+
+def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+    """Inductor, on a graph in which every operation has the right second derivative.
+
+    Dynamo shows underscored functions to no ``TorchFunctionMode``; in its graph they are visible.
+    """
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and node.target in WRITTEN_OUT:
+            node.target = WRITTEN_OUT[node.target]
+    graph.recompile()
+    # Inductor's own random numbers differ between two graphs; eager's replay alike in both.
+    return torch._inductor.compile(graph, inputs, options={"fallback_random": True})
 
 
 def _plain(t: Tensor) -> Tensor:

@@ -31,25 +31,25 @@ class NoSecondDerivative(DidactError, RuntimeError):
     """An operation of the loss cannot be differentiated twice; the message names it."""
 
 
-class ExactlyTwice(TorchFunctionMode):
-    """Writes out the operations whose second derivative torch gets wrong in silence.
-
-    ``torch._weight_norm`` (both ``weight_norm`` of torch.nn.utils) differentiates its backward as
-    if ``‖v‖`` were a constant; ``gradgradcheck`` fails in torch 2.13.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch._weight_norm:
-            func = _weight_norm
-        return func(*args, **(kwargs or {}))
-
-
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     others = None if dim == -1 else [d for d in range(v.dim()) if d != dim]  # -1: one norm of all
     norm: Tensor = torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1)
     return v * (g / norm)
+
+
+# Operations whose second derivative torch gets wrong in silence, and the same of primitives.
+# ``torch._weight_norm`` (below both ``weight_norm`` of torch.nn.utils) differentiates its backward
+# as if ``‖v‖`` were a constant: ``gradgradcheck`` fails in torch 2.13.
+WRITTEN_OUT: dict[Any, Any] = {torch._weight_norm: _weight_norm}
+
+
+class ExactlyTwice(TorchFunctionMode):
+    """Computes the operations in ``WRITTEN_OUT`` by the right-hand side."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return WRITTEN_OUT.get(func, func)(*args, **(kwargs or {}))
 
 
 @contextmanager
