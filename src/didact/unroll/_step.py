@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -49,11 +49,14 @@ class Step:
         )
         return replace(self.optimizer, **swapped)  # type: ignore[type-var]
 
-    def value(self, theta: Params, buffers: Params, batch: Any, target: Any) -> tuple[Tensor, Any]:
-        """Evaluate the loss; under ``vmap`` one value per seed."""
+    def value(
+        self, theta: Params, buffers: Params, batch: Any, target: Any, *, twice: bool
+    ) -> tuple[Tensor, Any]:
+        """Evaluate the loss, to differentiate it once or twice; under ``vmap`` one per seed."""
+        given = (self.loss, theta, buffers, batch, target, self.has_buffers, self.vmap)
         # The fused attention kernels have no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
-            return evaluate(self.loss, theta, buffers, batch, target, self.has_buffers, self.vmap)
+            return evaluate(*given, twice=twice)
 
     def check_value(self, value: Any, theta: Params, new: Params, buffers: Params) -> None:
         """The rules a loss must keep, checked at the first step."""
@@ -86,7 +89,7 @@ class Step:
         given = leaves((student.buffers, batch, target))
         versions = [t._version for t in given]
         with torch.enable_grad():
-            value, buffers = self.value(theta, student.buffers, batch, target)
+            value, buffers = self.value(theta, student.buffers, batch, target, twice=False)
             if first:
                 self.check_value(value, theta, buffers, student.buffers)
                 refuse_captured(self.loss, value, [*theta.values(), *leaves((batch, target))])
@@ -129,7 +132,7 @@ class Step:
             theta, state = with_leaves(carried, inputs)
             hyper = [_leaf(t) for t in self.hyper()]
             optimizer = self.with_hyper(hyper) if hyper else self.optimizer
-            value, _ = self.value(theta, student.buffers, batch, target)
+            value, _ = self.value(theta, student.buffers, batch, target, twice=True)
             seed = torch.ones_like(value, requires_grad=first)
             with naming_the_operation(value):
                 if first:
@@ -164,10 +167,13 @@ def evaluate(
     target: Any,
     has_buffers: bool,
     vmap: bool,
+    *,
+    twice: bool = True,
 ) -> tuple[Tensor, Any]:
     """Call the loss in the form it was given: (value or values per seed, new buffers)."""
     given = (theta, buffers, batch, target) if has_buffers else (theta, batch, target)
-    with ExactlyTwice():
+    # For one derivative torch's own operations are right and faster, but vmap does without them.
+    with ExactlyTwice() if twice or vmap else nullcontext():
         if vmap:  # `None` has no axis to map over
             axes = tree_map(lambda _: 0, given)
             out = torch.func.vmap(loss, in_dims=axes, randomness="different")(*given)
