@@ -239,7 +239,8 @@ def test_nothing_is_kept_where_nothing_needs_a_gradient() -> None:
 
 def test_the_result_can_be_changed_without_changing_what_backward_sees() -> None:
     def loss(theta, batch, target):
-        out = theta["a"] * batch if target[0] > 0 else theta["b"].tanh() * theta["a"] * batch
+        b = theta["b"].detach() if target[0] > 0 else theta["b"]  # used by both, trained by one
+        out = b.tanh() * theta["a"] * batch
         return (out - target[1]).square()
 
     targets = torch.stack([tensor(-1.0), tensor(1.0)])[:, None].repeat(1, 2).requires_grad_()
