@@ -1,6 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where it is set, every process would compile all of torch again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test install lint types
 
 demo: .venv/installed

@@ -29,7 +29,7 @@ from ._report import report
 from ._scores import score_intervals, scores
 from ._settings import SPACES, STARTS, Settings
 from ._split import split
-from ._table import read_table, row_list
+from ._table import read_table, row_list, texts
 from ._verdict import judge
 
 BUDGET = {"epochs": 200, "patience": 25}
@@ -268,6 +268,7 @@ def _prepare(
     privileged, more = describe(known, roles.privileged)
     kept = {c.name for c in (*columns, *privileged)}
     dropped = [name for name in (*roles.inputs, *roles.privileged) if name not in kept]
+    more = (*more, *_copies(frame, label, roles.inputs, roles.privileged))
     y = target.encode(frame[label])
     numbers = frame[label].astype("float64").to_numpy() if classes is None else y.numpy()
     prepared = Prepared(
@@ -299,6 +300,19 @@ def _prepare(
         "bins": None if classes else target.n_outputs,
     }
     return prepared, target, {"data": described, "key": key({**described, "na": na})}
+
+
+def _copies(frame: Any, label: str, inputs: Iterable[str], privileged: Iterable[str]) -> list[str]:
+    """Refuse inputs that are the label under another name; warn of privileged ones."""
+    answer = texts(frame[label])
+    copies = [name for name in (*inputs, *privileged) if bool((texts(frame[name]) == answer).all())]
+    among_inputs = [name for name in copies if name in set(inputs)]
+    if among_inputs:
+        raise InvalidInput(
+            f"The inputs should not hold the label. Found {listed(among_inputs)} equal to "
+            f"`{label}` in every row: leave out such a column, or name it with `privileged`."
+        )
+    return [f"Column `{name}` equals the label in every row." for name in copies]
 
 
 def _groups(frame: Any, group: str | None) -> np.ndarray[Any, np.dtype[np.int64]] | None:
