@@ -114,13 +114,18 @@ def gated(h: Tensor, target: Tensor) -> Tensor:
 
 
 def grouped(teacher: nn.Module, x_star: Tensor) -> Tensor:
-    """One call for all n batches, batch norm's statistics per batch, as one call per step has."""
-    buffers = {k: b.expand(len(x_star), *b.shape).clone() for k, b in teacher.named_buffers()}
+    """One call for all n batches, in training mode, with batch norm's statistics per batch.
 
-    def one(buffers: Params, x_star: Tensor) -> Any:
-        return functional_call(teacher, buffers, (x_star,))
-
-    return torch.vmap(one)(buffers, x_star)
+    Everything else sees the n batches as one. (``torch.vmap`` over the n axis does the same with
+    copies around every batch norm: a quarter slower here.)
+    """
+    x = x_star.flatten(0, 1)
+    for layer in teacher.children():
+        if isinstance(layer, nn.BatchNorm1d):
+            x = torch.cat([layer(batch) for batch in x.split(x_star.shape[1])])
+        else:
+            x = layer(x)
+    return x.unflatten(0, x_star.shape[:2])
 
 
 @dataclass(frozen=True)
