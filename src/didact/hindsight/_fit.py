@@ -33,7 +33,7 @@ from ._table import read_table, row_list, texts
 from ._verdict import judge
 
 BUDGET = {"epochs": 200, "patience": 25}
-QUICK_BUDGET = {"epochs": 120, "patience": 120}
+QUICK_BUDGET = {"epochs": 60, "patience": 60}
 BATCH_OF_TRIALS = 4
 SPLIT_SEED = 0
 
