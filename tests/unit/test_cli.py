@@ -1,0 +1,73 @@
+"""Every command, for real and tiny."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from didact import __version__
+from didact.cli import main
+
+
+def test_simulate_fit_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(shlex.split("simulate hopper --rollouts 60 --jobs 1 --out data/hopper.parquet")) == 0
+    )
+    table = pd.read_parquet("data/hopper.parquet")
+    assert len(table) == 60
+    command = "fit data/hopper.parquet --label return --privileged future_* --quick --seeds 1"
+    assert main([*shlex.split(command), "--jobs", "1", "--out", "fit"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Demonstration")
+    assert "fit/report.html" in said.out
+    assert "5/5" in said.err
+    metrics = json.loads(Path("fit/metrics.json").read_text())
+    assert metrics["command"] == (
+        "didact fit data/hopper.parquet --label return --privileged 'future_*' --quick --seeds 1 "
+        "--jobs 1 --out fit"
+    )
+    assert len(metrics["data"]["inputs"]) == 11 + 16 * 3
+    present = [name for name in table if not name.startswith("future_")]
+    table[present].drop(columns="return").to_csv("new.csv", index=False)
+    assert main(shlex.split("predict fit new.csv --out predictions.csv")) == 0
+    assert len(pd.read_csv("predictions.csv")) == 60
+    assert not Path("MUJOCO_LOG.TXT").exists()
+
+
+def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "nowhere.csv", "--label", "y", "--privileged", "z"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("didact: Parameter")
+    assert "nowhere.csv" in said.err
+    assert said.err.count("\n") == 1
+    assert not Path("didact-fit").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("didact.hindsight.predict", interrupt)
+    assert main(["predict", "fit", "new.csv", "--out", "out.csv"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["fit", "x.csv"], ["teach"]])
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: didact" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"didact {__version__}\n"
