@@ -1,0 +1,109 @@
+"""What the final runs are worth on the test rows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from .._checks import DidactError
+from ._bootstrap import paired_bootstrap
+from ._metrics import BASELINE, CEILING, CandidateRecord
+from ._prepared import Prepared
+from ._scores import score_intervals, scores
+from ._settings import Settings
+
+
+def measure(
+    prepared: Prepared,
+    found: dict[str, tuple[Settings, list[dict[str, Any]]]],
+    final: dict[str, list[tuple[dict[str, Any], Path]]],
+    home: Path,
+) -> tuple[dict[str, CandidateRecord], dict[str, Any], np.ndarray[Any, Any] | None]:
+    """Scores of all runs on the test rows, and the losses per row that the verdict needs."""
+    test = prepared.split.test
+    y, label = prepared.y[test].numpy(), prepared.label[test].numpy().astype(np.float64)
+    groups = None if prepared.groups is None else prepared.groups[test].numpy()
+    losses: dict[str, np.ndarray[Any, Any]] = {}
+    predictions: dict[str, dict[str, Any]] = {}
+    for name, runs in final.items():
+        if all(record["validation"] is not None for record, _ in runs):
+            predictions[name] = _predictions([folder for _, folder in runs], prepared, y)
+            losses[name] = _row_losses(predictions[name], y, label)
+    if BASELINE not in losses:
+        errors = [r["error"] for r, _ in final[BASELINE] if r["error"]]
+        raise DidactError(f"The student could not be trained without a teacher: {errors[0]}")
+    candidates: dict[str, CandidateRecord] = {}
+    for name, (settings, tried) in found.items():
+        records = [record for record, _ in final[name]]
+        there = name in losses
+        target = y if prepared.values is None else label
+        per_seed = scores(target, **predictions[name]) if there else {}
+        intervals = (
+            score_intervals(target, **predictions[name], groups=groups, seed=0) if there else {}
+        )
+        gain = None
+        if there and name != BASELINE:
+            gain = paired_bootstrap(losses[BASELINE] - losses[name], groups=groups, seed=0)
+        candidates[name] = {
+            "settings": settings,
+            "validation": (float(np.mean([r["validation"] for r in records])) if there else None),
+            "trials": tried,  # type: ignore[typeddict-item]
+            "seeds": [
+                {
+                    "seed": seed,
+                    "validation": r["validation"],
+                    "test": {metric: _finite(v[seed]) for metric, v in per_seed.items()},
+                    "epochs": r.get("epochs", 0),
+                    "curve": r.get("curve", {"train": [], "validation": []}),
+                    "skipped_meta_steps": r.get("skipped_meta_steps", 0),
+                }
+                for seed, r in enumerate(records)
+            ],
+            "test": {metric: interval.to_json() for metric, interval in intervals.items()},
+            "gain": None if gain is None else gain.to_json(),
+        }
+    return candidates, losses, groups
+
+
+def _predictions(
+    folders: list[Path], prepared: Prepared, y: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    logits = []
+    for folder in folders:
+        with np.load(folder / "test.npz") as stored:
+            logits.append(torch.from_numpy(stored["logits"]).double())
+    log_p = torch.stack(logits).log_softmax(-1)
+    if prepared.values is None:
+        return {"probability": log_p.exp().numpy()}
+    nll = -log_p.gather(2, torch.from_numpy(y)[None, :, None].expand(len(log_p), -1, 1))[..., 0]
+    prediction = log_p.exp() @ prepared.values.double()
+    return {"prediction": prediction.numpy(), "nll": nll.numpy()}
+
+
+def _row_losses(
+    predictions: dict[str, Any], y: np.ndarray[Any, Any], label: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    if "prediction" in predictions:
+        return np.asarray((predictions["prediction"] - label) ** 2)
+    chosen = np.take_along_axis(predictions["probability"], y[None, :, None], axis=2)[..., 0]
+    return np.asarray(-np.log(np.maximum(chosen, 1e-12)))
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def best_run(candidates: dict[str, CandidateRecord]) -> dict[str, Any]:
+    """The student to deploy: the candidate that is best on validation rows, its best seed."""
+    able = {
+        name: record["validation"]
+        for name, record in candidates.items()
+        if name != CEILING and record["validation"] is not None
+    }
+    name = min(able, key=lambda candidate: able[candidate])
+    run = min(candidates[name]["seeds"], key=lambda r: cast(float, r["validation"]))
+    return {"candidate": name, "seed": run["seed"], "validation": run["validation"]}
