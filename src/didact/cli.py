@@ -26,14 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"didact: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("didact: interrupted; the same command goes on from here.", file=sys.stderr)
+        print(f"didact: interrupted; {options.again}", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="didact", description="Train on what you will not have at test time."
+        prog="didact",
+        description="Train on what you will not have at test time.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"didact {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit = commands.add_parser(
         "fit",
+        allow_abbrev=False,
         help="does hindsight help? a verdict, a report, and a model of the present",
         description="Train on a table in which some columns are known only in hindsight; say "
         "whether they help; leave a model that needs only the others. A command that was "
@@ -68,14 +71,16 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
     )
     fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per candidate")
-    fit.add_argument("--trials", type=int, default=20, metavar="N", help="settings per candidate")
+    fit.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="settings tried per candidate"
+    )
     fit.add_argument("--out", default="didact-fit", metavar="DIR", help="default: didact-fit")
     fit.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
     fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
     fit.add_argument(
         "--quick", action="store_true", help="fixed settings, no search: a demonstration"
     )
-    fit.set_defaults(run=_fit)
+    fit.set_defaults(run=_fit, again="the same command goes on from here.")
 
 
 def _fit(options: argparse.Namespace, command: str) -> None:
@@ -96,13 +101,16 @@ def _fit(options: argparse.Namespace, command: str) -> None:
         jobs=options.jobs,
         command=command,
     )
+    for warning in metrics["data"]["warnings"]:
+        print(f"didact: {warning}", file=sys.stderr)
     print(metrics["verdict"]["sentence"])
     print(f"{options.out}/report.html, student.onnx, student.pt2, metrics.json")
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     predict = commands.add_parser(
-        "predict", help="predict new rows with the model that fit left", description="One "
+        "predict",
+        allow_abbrev=False, help="predict new rows with the model that fit left", description="One "
         "prediction per row of NEW_DATA, which needs the input columns only.",
     )  # fmt: skip
     predict.add_argument("dir", metavar="DIR", help="the folder that `didact fit` wrote")
@@ -111,7 +119,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     predict.add_argument(
         "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
     )
-    predict.set_defaults(run=_predict)
+    predict.set_defaults(run=_predict, again="nothing was written.")
 
 
 def _predict(options: argparse.Namespace, command: str) -> None:
@@ -124,6 +132,7 @@ def _predict(options: argparse.Namespace, command: str) -> None:
 def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     simulate = commands.add_parser(
         "simulate",
+        allow_abbrev=False,
         help="make a hindsight table: MuJoCo rollouts with their future as privileged columns",
     )
     simulate.add_argument("task", choices=["hopper", "walker2d", "swimmer", "halfcheetah"])
@@ -131,14 +140,14 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
     simulate.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet")
-    simulate.set_defaults(run=_simulate)
+    simulate.set_defaults(run=_simulate, again="nothing was written.")
 
 
 def _simulate(options: argparse.Namespace, command: str) -> None:
-    from .runs import Progress
+    from .runs import Progress, cores
     from .tasks import simulate
 
-    jobs = options.jobs or len(os.sched_getaffinity(0))
+    jobs = cores() if options.jobs is None else options.jobs
     with Progress(options.rollouts, "rollouts") as bar:
         simulate(
             options.task,

@@ -48,18 +48,29 @@ def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -
     assert not Path("didact-fit").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("predict fit new.csv --out out.csv", "nothing was written"),
+        ("fit x.csv --label y", "the same command goes on"),
+    ],
+)
 def test_ctrl_c_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("didact.hindsight.predict", interrupt)
-    assert main(["predict", "fit", "new.csv", "--out", "out.csv"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    arguments = shlex.split(command)
+    monkeypatch.setattr(f"didact.hindsight.{arguments[0]}", interrupt)
+    assert main(arguments) == 130
+    assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["fit", "x.csv"], ["teach"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fit"], ["fit", "x.csv"], ["teach"], shlex.split("fit x.csv --label y --seed 1")],
+)
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

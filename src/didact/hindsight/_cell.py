@@ -24,21 +24,31 @@ def run_cell(config: dict[str, Any], own: Path, *, prepared: str, logs: str) -> 
     ``student.pt`` and ``test.npz`` (predictions for the test rows) in its own folder, and
     TensorBoard logs. A divergence is a result: the record says what diverged.
     """
-    torch.set_num_threads(1)
-    data = Prepared.load(Path(prepared))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small nets are slower with two
+    try:
+        return _run(config, own, Path(prepared), Path(logs))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(config: dict[str, Any], own: Path, prepared: Path, logs: Path) -> dict[str, Any]:
+    data = Prepared.load(prepared)
     device = torch.device(config["device"])
     parts = _parts(data, config, device)
+    # Runs see a standardised label; squared errors are told in label units.
+    unit = 1.0 if data.values is None else data.scale**2
     writer, log = None, None
     if config["final"]:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = Path(logs) / config["candidate"] / f"seed-{config['seed']}"
+        folder = logs / config["candidate"] / f"seed-{config['seed']}"
         shutil.rmtree(folder, ignore_errors=True)
         writer = SummaryWriter(os.fspath(folder))
 
         def log(epoch: int, training: float, validation: float) -> None:
             writer.add_scalar("loss/train", training, epoch)
-            writer.add_scalar("loss/validation", validation, epoch)
+            writer.add_scalar("loss/validation", validation * unit, epoch)
 
     try:
         trained = train(
@@ -47,7 +57,7 @@ def run_cell(config: dict[str, Any], own: Path, *, prepared: str, logs: str) -> 
             parts["train"],
             parts["validation"],
             outputs=data.outputs,
-            values=None if data.values is None else data.values.to(device),
+            values=None if data.values is None else data.standard(data.values).to(device),
             groups=None
             if data.groups is None
             else data.groups[data.split_for(config["split"]).train],
@@ -63,10 +73,13 @@ def run_cell(config: dict[str, Any], own: Path, *, prepared: str, logs: str) -> 
     if config["final"]:
         _keep(trained, parts["test"], own)
     return {
-        "validation": trained.validation,
+        "validation": trained.validation * unit,
         "error": None,
         "epochs": trained.epochs,
-        "curve": {"train": trained.train_curve, "validation": trained.validation_curve},
+        "curve": {
+            "train": trained.train_curve,
+            "validation": [v * unit for v in trained.validation_curve],
+        },
         "skipped_meta_steps": trained.skipped,
     }
 
@@ -79,7 +92,7 @@ def _parts(data: Prepared, config: dict[str, Any], device: torch.device) -> dict
         x = torch.cat([x, x_star], 1)
     split = data.split_for(config["split"])
     return {
-        name: Rows(*(t[rows].to(device) for t in (x, x_star, data.y, data.label)))
+        name: Rows(*(t[rows].to(device) for t in (x, x_star, data.y, data.standard(data.label))))
         for name, rows in (
             ("train", split.train),
             ("validation", split.validation),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from .. import __version__
-from .._checks import InvalidInput, check_integer
-from ..runs import locked, write_atomic, write_json
+from .._checks import InvalidInput, check_integer, invalid
+from ..runs import cores, locked, read_json, write_atomic, write_json
 from ._deploy import Deployed, save_deployed
 from ._label import Bins, Classes
 from ._measure import best_run, measure
@@ -79,14 +80,18 @@ def fit(
         DidactError: where the folder is in use or cannot be written, or no student could be
             trained.
     """
+    for name, given in (("privileged", privileged), ("na", na)):
+        if isinstance(given, str):
+            raise invalid(name, "a list of strings, not one string", given)
     check_integer("seeds", seeds)
     check_integer("trials", trials)
     chosen_device = _device(device)
     if jobs is None:
-        jobs = 1 if chosen_device == "cuda" else len(os.sched_getaffinity(0))
+        jobs = cores() if torch.device(chosen_device).type == "cpu" else 1
     check_integer("jobs", jobs)
     prepared, target, facts = prepare(Path(data), label, list(privileged), group, task, list(na))
     with locked(out) as home:
+        _refuse_another(home, facts["data"])
         state = home / "state"
         state.mkdir(exist_ok=True)
         prepared.save(state / "prepared.pt")
@@ -113,7 +118,10 @@ def fit(
             "format": FORMAT,
             "didact": __version__,
             "command": command,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "numpy", "pandas", "optuna")},
+            },
             "data": facts["data"],
             "split": {
                 "kind": "random" if group is None else "group",
@@ -133,10 +141,24 @@ def fit(
             "deployed": deployed,
             "verdict": verdict.to_json(),
         }
-        _export(home, prepared, target, candidates, deployed, runs, label, list(na))
         write_atomic(home / "report.html", report(cast(Metrics, metrics)))
         write_json(home / "metrics.json", metrics)
+        _export(home, prepared, target, candidates, deployed, runs, label, list(na))
     return cast(Metrics, metrics)
+
+
+def _refuse_another(home: Path, data: dict[str, Any]) -> None:
+    """Keep the model and report of another question from being written over."""
+    if not (home / "metrics.json").exists():
+        return
+    stored = read_json(home / "metrics.json").get("data", {})
+    asked = ("sha256", "label", "inputs", "privileged", "group", "task")
+    if different := [name for name in asked if stored.get(name) != data[name]]:
+        raise InvalidInput(
+            "Parameter `out` should be a folder without the results of another fit. "
+            f"`{home}` holds one that differs in: {', '.join(different)}. Choose another "
+            "folder, or remove it."
+        )
 
 
 def _device(device: str) -> str:
@@ -169,9 +191,8 @@ def _export(
     settings = cast(Settings, candidates[deployed["candidate"]]["settings"])
     config = runs.config(deployed["candidate"], settings, deployed["seed"], final=True)
     encoder, _ = encoders(prepared, deployed["seed"])
-    features = encoder(prepared.inputs.numeric[:1], prepared.inputs.codes[:1]).shape[1]
     student = Student(
-        features,
+        encoder.n_features,
         prepared.outputs,
         width=settings["width"],
         depth=settings["depth"],
@@ -181,5 +202,5 @@ def _export(
     student.load_state_dict(stored)
     rows = prepared.split.train
     example = prepared.inputs[rows[:256]]
-    model = Deployed(encoder, student, prepared.values)
+    model = Deployed(encoder, student, target.values)
     save_deployed(home, model, prepared.columns, target, example, label_name=label, na=na)

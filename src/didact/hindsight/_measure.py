@@ -25,7 +25,7 @@ def measure(
 ) -> tuple[dict[str, CandidateRecord], dict[str, Any], np.ndarray[Any, Any] | None]:
     """Scores of all runs on the test rows, and the losses per row that the verdict needs."""
     test = prepared.split.test
-    y, label = prepared.y[test].numpy(), prepared.label[test].numpy().astype(np.float64)
+    y, label = prepared.y[test].numpy(), prepared.label[test].numpy()
     groups = None if prepared.groups is None else prepared.groups[test].numpy()
     losses: dict[str, np.ndarray[Any, Any]] = {}
     predictions: dict[str, dict[str, Any]] = {}
@@ -80,7 +80,7 @@ def _predictions(
     if prepared.values is None:
         return {"probability": log_p.exp().numpy()}
     nll = -log_p.gather(2, torch.from_numpy(y)[None, :, None].expand(len(log_p), -1, 1))[..., 0]
-    prediction = log_p.exp() @ prepared.values.double()
+    prediction = log_p.exp() @ prepared.values
     return {"prediction": prediction.numpy(), "nll": nll.numpy()}
 
 

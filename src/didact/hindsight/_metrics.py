@@ -41,6 +41,9 @@ class VersionsRecord(TypedDict):
 
     python: str
     torch: str
+    numpy: str
+    pandas: str
+    optuna: str
 
 
 class DataRecord(TypedDict):

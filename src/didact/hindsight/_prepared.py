@@ -19,14 +19,19 @@ from ._columns import Column, assign_roles, describe
 from ._encode import Codes, Encoder
 from ._label import Bins, Classes, check_label
 from ._split import Split, resplit, split
-from ._table import read_table, row_list, texts
+from ._table import numbers, read_table, row_list, texts
 
 SPLIT_SEED = 0
+LARGEST_LABEL = 1e30
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What every run needs of the table, in memory or in one file of tensors."""
+    """What every run needs of the table, in memory or in one file of tensors.
+
+    ``label`` and the bins' ``values`` are float64, in label units; runs see them with mean
+    ``offset`` and deviation ``scale`` taken out, since float32 cannot tell large labels apart.
+    """
 
     inputs: Codes
     privileged: Codes
@@ -39,6 +44,8 @@ class Prepared:
     stratify: bool
     columns: tuple[Column, ...]
     privileged_columns: tuple[Column, ...]
+    offset: float
+    scale: float
 
     def save(self, path: Path) -> None:
         """Write the tensors and columns, whole or not at all."""
@@ -59,6 +66,8 @@ class Prepared:
                 "stratify": self.stratify,
                 "columns": [c.to_json() for c in self.columns],
                 "privileged_columns": [c.to_json() for c in self.privileged_columns],
+                "offset": self.offset,
+                "scale": self.scale,
             },
             buffer,
         )
@@ -81,11 +90,17 @@ class Prepared:
                 stratify=stored["stratify"],
                 columns=tuple(Column.from_json(c) for c in stored["columns"]),
                 privileged_columns=tuple(Column.from_json(c) for c in stored["privileged_columns"]),
+                offset=stored["offset"],
+                scale=stored["scale"],
             )
         except Exception as error:
             raise DidactError(
                 f"The file `{path}` cannot be read ({error}). Remove it and run again."
             ) from error
+
+    def standard(self, label: Tensor) -> Tensor:
+        """Labels, or the bins' values, as the runs see them: float32 ``[n]``."""
+        return ((label - self.offset) / self.scale).float()
 
     def split_for(self, seed: int | None) -> Split:
         """The split of one seed: the test rows are always the same, the others are drawn anew.
@@ -113,6 +128,7 @@ def encoders(data: Prepared, seed: int | None) -> tuple[Encoder, Encoder]:
 def prepare(
     path: Path, label: str, patterns: list[str], group: str | None, task: str, na: list[str]
 ) -> tuple[Prepared, Classes | Bins, dict[str, Any]]:
+    """Read, check, split and encode a table; what of it goes into the record, and its key."""
     frame = read_table(path, na)
     if not patterns:
         raise invalid(
@@ -123,7 +139,8 @@ def prepare(
         )
     check_choice("task", task, ("auto", "classification", "regression"))
     roles = assign_roles(frame.columns, label, patterns, group)
-    kind = check_label(frame[label], task).kind
+    decided = check_label(frame[label], task)
+    kind = decided.kind
     groups = _groups(frame, group)
     classes = Classes.fit(frame[label]) if kind == "classification" else None
     strata = None if classes is None or groups is not None else classes.encode(frame[label]).numpy()
@@ -135,21 +152,25 @@ def prepare(
     privileged, more = describe(known, roles.privileged)
     kept = {c.name for c in (*columns, *privileged)}
     dropped = [name for name in (*roles.inputs, *roles.privileged) if name not in kept]
-    more = (*more, *_copies(frame, label, roles.inputs, roles.privileged))
+    more = (*more, *_copies(frame, label, roles.inputs, roles.privileged, classes))
     y = target.encode(frame[label])
-    numbers = frame[label].astype("float64").to_numpy() if classes is None else y.numpy()
+    amounts = _amounts(frame[label], label) if classes is None else y.numpy().astype(np.float64)
+    offset, scale = (amounts[seen].mean(), amounts[seen].std()) if classes is None else (0.0, 1.0)
+    values = target.values
     prepared = Prepared(
         inputs=Codes.of(frame, columns),
         privileged=Codes.of(frame, privileged),
         y=y,
-        label=torch.as_tensor(np.array(numbers), dtype=torch.float32),
+        label=torch.from_numpy(amounts),
         groups=None if groups is None else torch.from_numpy(groups),
         split=parts,
-        values=target.values,
+        values=None if values is None else values.double(),
         outputs=target.n_outputs,
         stratify=strata is not None,
         columns=columns,
         privileged_columns=privileged,
+        offset=float(offset),
+        scale=float(scale),
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     described = {
@@ -162,15 +183,36 @@ def prepare(
         "inputs": list(roles.inputs),
         "privileged": list(roles.privileged),
         "dropped": dropped,
-        "warnings": [*warnings, *more],
+        "warnings": [
+            *([f"Learnt as a {kind}: {decided.reason}."] if task == "auto" else []),
+            *warnings,
+            *more,
+        ],
         "classes": list(classes.names) if classes else None,
         "bins": None if classes else target.n_outputs,
     }
     return prepared, target, {"data": described, "key": key({**described, "na": na})}
 
 
-def _copies(frame: Any, label: str, inputs: Iterable[str], privileged: Iterable[str]) -> list[str]:
-    """Refuse inputs that are the label under another name; warn of privileged ones."""
+def _amounts(cells: Any, label: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The label as numbers whose squares stay finite."""
+    amounts = np.array(numbers(cells), dtype=np.float64)
+    if np.abs(amounts).max() > LARGEST_LABEL:
+        rule = f"a label of numbers up to {LARGEST_LABEL:g}"
+        raise invalid(label, rule, float(np.abs(amounts).max()))
+    return amounts
+
+
+def _copies(
+    frame: Any,
+    label: str,
+    inputs: Iterable[str],
+    privileged: Iterable[str],
+    classes: Classes | None,
+) -> list[str]:
+    """Refuse inputs that are the label under another name; warn of what may be."""
+    import pandas as pd
+
     answer = texts(frame[label])
     copies = [name for name in (*inputs, *privileged) if bool((texts(frame[name]) == answer).all())]
     among_inputs = [name for name in copies if name in set(inputs)]
@@ -179,7 +221,15 @@ def _copies(frame: Any, label: str, inputs: Iterable[str], privileged: Iterable[
             f"The inputs should not hold the label. Found {listed(among_inputs)} equal to "
             f"`{label}` in every row: leave out such a column, or name it with `privileged`."
         )
-    return [f"Column `{name}` equals the label in every row." for name in copies]
+    same = [f"Column `{name}` equals the label in every row." for name in copies]
+    if classes is None:
+        return same
+    partition = pd.factorize(answer)[0]
+    return same + [
+        f"Column `{name}` tells the label exactly, and the label tells it: is it the answer?"
+        for name in (*inputs, *privileged)
+        if name not in copies and bool((pd.factorize(texts(frame[name]))[0] == partition).all())
+    ]
 
 
 def _groups(frame: Any, group: str | None) -> np.ndarray[Any, np.dtype[np.int64]] | None:
@@ -189,5 +239,5 @@ def _groups(frame: Any, group: str | None) -> np.ndarray[Any, np.dtype[np.int64]
     if gone.any():
         rule = f"a column without missing values; leave out {row_list(frame[group], gone)}"
         raise invalid("group", rule, f"{int(gone.sum())} missing in `{group}`")
-    codes, _ = frame[group].factorize(sort=False)
+    codes, _ = frame[group].factorize(sort=True)
     return np.asarray(codes, dtype=np.int64)

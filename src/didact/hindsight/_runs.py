@@ -8,10 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .. import __version__
 from ..runs import Progress, best, key, run_cells, search
 from ._cell import run_cell
 from ._settings import SPACES, STARTS, Settings
+from ._train import FIXED
 
 BATCH_OF_TRIALS = 4
 
@@ -23,7 +26,15 @@ class Runs:
         self, home: Path, data: str, device: str, budget: dict[str, int], jobs: int, total: int
     ) -> None:
         self.home, self.jobs = home, jobs
-        self.shared = {"didact": __version__, "data": data, "device": device, "budget": budget}
+        # All that decides the numbers of a run: a finished cell counts for these alone.
+        self.shared = {
+            "didact": __version__,
+            "torch": torch.__version__,
+            "data": data,
+            "device": device,
+            "budget": budget,
+            "fixed": FIXED,
+        }
         self.cell = partial(
             run_cell,
             prepared=os.fspath(home / "state" / "prepared.pt"),
@@ -35,6 +46,7 @@ class Runs:
     def config(
         self, candidate: str, settings: Settings, seed: int, *, final: bool
     ) -> dict[str, Any]:
+        """The config of one cell."""
         return {
             **self.shared,
             "candidate": candidate,
@@ -45,9 +57,11 @@ class Runs:
         }
 
     def folder(self, config: dict[str, Any]) -> Path:
+        """Where a final run left its student and predictions."""
         return self.home / "state" / "cells" / key(config)
 
     def run(self, configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run or load cells, and say how far we are."""
         before = self.done
 
         def told(done: int, total: int, record: dict[str, Any], cached: bool) -> None:
@@ -61,6 +75,7 @@ class Runs:
         return records
 
     def start(self, candidate: str) -> tuple[Settings, list[dict[str, Any]]]:
+        """Fixed settings, no trials."""
         return STARTS[candidate], []
 
     def search(self, candidate: str, trials: int) -> tuple[Settings, list[dict[str, Any]]]:

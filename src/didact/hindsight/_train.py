@@ -19,8 +19,15 @@ from ._network import Head, Student, Teacher
 
 TEACHER_WIDTH = 256
 INNER_MOMENTUM = 0.75
-INNER_STEPS_PER_STUDENT_STEP = 4
+INNER_STEPS_PER_STUDENT_STEP = 2
 MOST_META_VALIDATION = 512
+FIXED = {
+    "teacher_width": TEACHER_WIDTH,
+    "inner_momentum": INNER_MOMENTUM,
+    "inner_steps_per_student_step": INNER_STEPS_PER_STUDENT_STEP,
+    "most_meta_validation": MOST_META_VALIDATION,
+}
+"""What no search changes, but decides the numbers."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ joblib, Optuna, filelock and tqdm (the extra ``didact[fit]``) are imported where
 """
 
 from ._cells import CellFailed, run_cells
-from ._extra import MissingExtra
+from ._cores import cores
+from ._extra import MissingExtra, need
 from ._files import check_json, read_json, write_atomic, write_json
 from ._key import key
 from ._lock import FolderBusy, locked
@@ -33,8 +34,10 @@ __all__ = [
     "Trial",
     "best",
     "check_json",
+    "cores",
     "key",
     "locked",
+    "need",
     "read_json",
     "run_cells",
     "search",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,3 +38,19 @@ pip install "didact[fit]"
         raise MissingExtra(
             f'This needs the package `{error.name}`: pip install "didact[{name}]"'
         ) from error
+
+
+def need(name: str, *packages: str) -> None:
+    """Check, before any work is done, that the packages of an extra are installed.
+
+    Args:
+        name: the extra of didact that brings them.
+        packages: their import names; none is imported.
+
+    Raises:
+        MissingExtra: naming the first that is missing.
+    """
+    for package in packages:
+        with extra(name):
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)

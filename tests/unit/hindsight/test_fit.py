@@ -229,6 +229,39 @@ def test_tables_meet_one_clear_error(change: object, message: str, tmp_path: Pat
         _fit(change(_table()), tmp_path)  # type: ignore[operator]
 
 
+def test_one_string_is_not_a_list_of_patterns(tmp_path: Path) -> None:
+    for name in ("privileged", "na"):
+        with pytest.raises(InvalidInput, match=f"`{name}` should be a list"):
+            _fit(_table(), tmp_path, **{name: "later"})
+
+
+def test_large_labels_are_learnt_and_too_large_ones_refused(tmp_path: Path) -> None:
+    table = _table().drop(columns="class")
+    (tmp_path / "small").mkdir()
+    small = _fit(table.rename(columns={"amount": "class"}), tmp_path / "small")
+    (tmp_path / "large").mkdir()
+    moved = table.assign(**{"class": 1.7e9 + 1e3 * table["amount"]}).drop(columns="amount")
+    large = _fit(moved, tmp_path / "large")
+    for name in CANDIDATES:
+        one, two = (m["candidates"][name]["seeds"][0]["test"]["r2"] for m in (small, large))
+        assert two == pytest.approx(one, abs=1e-3)
+    with pytest.raises(InvalidInput, match="numbers up to 1e"):
+        _fit(moved.assign(**{"class": 1e31 * (1 + table["amount"].abs())}), tmp_path / "large")
+
+
+def test_the_results_of_another_fit_are_not_written_over(classified: Path) -> None:
+    before = (classified / "fit" / "metrics.json").read_text()
+    with pytest.raises(InvalidInput, match=r"another fit.*privileged"):
+        _fit(_table(), classified, privileged=["later 1"])
+    assert (classified / "fit" / "metrics.json").read_text() == before
+
+
+def test_a_column_that_tells_the_label_is_warned_of(tmp_path: Path) -> None:
+    table = _table()
+    metrics = _fit(table.assign(sign=(table["class"] == "yes").astype(int)), tmp_path)
+    assert any("`sign` tells the label exactly" in w for w in metrics["data"]["warnings"])
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(DidactError, match="didact-fit"):
         _fit(_table(), tmp_path, out="/proc/didact-fit")
