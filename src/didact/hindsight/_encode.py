@@ -27,8 +27,8 @@ class Codes:
 
     Attributes:
         numeric: The numeric columns, float32 ``[n, N]``, NaN where missing, in their own units.
-        codes: The categorical columns, int64 ``[n, C]``: 0 a category not seen in training, or
-            not kept; 1 missing; 2, 3, … the column's categories in order.
+        codes: The categorical columns, int64 ``[n, C]``: 0 a category that is not among the
+            column's; 1 missing; 2, 3, … the column's categories in order.
 
     Example:
         >>> import pandas as pd
@@ -86,8 +86,10 @@ class Encoder(nn.Module):
     With mean μ and deviation σ of the training rows, numeric column j becomes
     clip((x_j − μ_j)/σ_j, −10, 10), and 0 where x_j is missing. Each numeric column with
     missing training values adds one feature, 1 where it is missing; each categorical column
-    adds one per code, 0 ("other") and 1 ("missing") among them. Statistics are buffers: they
-    travel with the model, and nothing has to be prepared outside it.
+    adds one per code that occurs in the training rows, be it 0 ("other") or 1 ("missing").
+    A code that does not occur there is 0 in all of them: a feature of its own would be
+    constant in training, and its weights would stay as they were drawn. Statistics are
+    buffers: they travel with the model, and nothing has to be prepared outside it.
 
     Shapes: ``numeric: [n, N]``, ``codes: [n, C]`` → ``features: [n, n_features]``, float32.
 
@@ -95,16 +97,16 @@ class Encoder(nn.Module):
         mean: μ, ``[N]``.
         scale: σ, ``[N]``, positive.
         has_missing: Which numeric columns get a sign of what is missing, bool ``[N]``.
-        widths: How many codes each categorical column has, ``C`` integers.
+        seen: The codes of each categorical column that get a feature, ``C`` sequences.
 
     Example:
         >>> columns = [Column("age", "numeric"), Column("sex", "categorical", ("f", "m"))]
         >>> numeric = torch.tensor([[1.0], [3.0], [torch.nan]])
         >>> codes = torch.tensor([[2], [3], [1]])
         >>> Encoder.fit(columns, numeric, codes)(numeric, codes)
-        tensor([[-1.,  0.,  0.,  0.,  1.,  0.],
-                [ 1.,  0.,  0.,  0.,  0.,  1.],
-                [ 0.,  1.,  0.,  1.,  0.,  0.]])
+        tensor([[-1.,  0.,  0.,  1.,  0.],
+                [ 1.,  0.,  0.,  0.,  1.],
+                [ 0.,  1.,  1.,  0.,  0.]])
     """
 
     mean: Tensor
@@ -115,11 +117,11 @@ class Encoder(nn.Module):
     code_values: Tensor
 
     def __init__(
-        self, mean: Tensor, scale: Tensor, has_missing: Tensor, widths: Sequence[int]
+        self, mean: Tensor, scale: Tensor, has_missing: Tensor, seen: Sequence[Sequence[int]]
     ) -> None:
         super().__init__()
-        code_columns = [column for column, width in enumerate(widths) for _ in range(width)]
-        code_values = [value for width in widths for value in range(width)]
+        code_columns = [column for column, values in enumerate(seen) for _ in values]
+        code_values = [value for values in seen for value in values]
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
         self.register_buffer("has_missing", has_missing)
@@ -132,8 +134,8 @@ class Encoder(nn.Module):
     @classmethod
     def fit(cls, columns: Sequence[Column], numeric: Tensor, codes: Tensor) -> Encoder:
         """Statistics of the training rows, in float64; a scale too small to divide by is 1."""
-        widths = [FIRST + len(c.categories) for c in columns if c.kind == "categorical"]
-        wanted = (len(columns) - len(widths), len(widths))
+        n_numeric = sum(column.kind == "numeric" for column in columns)
+        wanted = (n_numeric, len(columns) - n_numeric)
         if (numeric.shape[1], codes.shape[1]) != wanted or not len(numeric):
             found = (tuple(numeric.shape), tuple(codes.shape))
             raise invalid("numeric, codes", f"rows of {wanted[0]} and {wanted[1]} columns", found)
@@ -143,7 +145,8 @@ class Encoder(nn.Module):
         mean = x.where(there, 0).sum(0) / count
         scale = ((x - mean).where(there, 0).square().sum(0) / count).sqrt().float()
         scale = scale.where(scale >= torch.finfo(torch.float32).tiny, 1)
-        return cls(mean.float(), scale, ~there.all(0), widths)
+        seen = [column.unique().tolist() for column in codes.unbind(1)]  # ascending
+        return cls(mean.float(), scale, ~there.all(0), seen)
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Features ``[n, n_features]`` of ``numeric`` ``[n, N]`` and ``codes`` ``[n, C]``."""

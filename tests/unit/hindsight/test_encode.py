@@ -38,8 +38,8 @@ def _by_hand(
     for column in columns:
         if column.kind == "categorical":
             for row, word in zip(features, frame[column.name], strict=True):
-                row += [float(word is not None and word not in column.categories)]
-                row += [float(word is None)]
+                if any(seen is None for seen in train[column.name]):
+                    row.append(float(word is None))
                 row += [float(word == category) for category in column.categories]
     return features
 
@@ -101,9 +101,27 @@ def test_unseen_missing_and_extreme() -> None:
     new = Codes.of(pd.DataFrame({"c": ["z", None, ""], "x": [1e30, -1e30, None]}), columns)
     assert new.codes.tolist() == [[0], [1], [1]]
     assert encoder(new.numeric, new.codes).tolist() == [
-        [10.0, 1.0, 0.0, 0.0, 0.0],
-        [-10.0, 0.0, 1.0, 0.0, 0.0],
-        [0.0, 0.0, 1.0, 0.0, 0.0],
+        [10.0, 0.0, 0.0],
+        [-10.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0],
+    ]
+
+
+def test_only_codes_that_occur_have_features() -> None:
+    columns = [
+        Column("c", "categorical", ("a", "b", "gone")),
+        Column("d", "categorical", ("u", "v")),
+    ]
+    encoder = Encoder.fit(columns, torch.zeros(3, 0), torch.tensor([[2, 0], [3, 0], [1, 0]]))
+    assert encoder.n_features == 4
+    codes = torch.tensor([[1, 0], [2, 1], [3, 2], [4, 3], [0, 0]])
+    found = encoder(torch.zeros(5, 0), codes)
+    assert found.tolist() == [
+        [1.0, 0.0, 0.0, 1.0],
+        [0.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
     ]
 
 
