@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXACT = 2**53  # from here on a float64 no longer tells neighbouring integers apart
 _SAMPLE = 1 << 20
+_DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
 _ISO = (
     r"\d{4}-\d{2}-\d{2}"
     r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.]\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?"
@@ -35,7 +36,8 @@ def read_table(
     (comma, semicolon, tab or bar) found by how evenly it cuts the first megabyte. Missing are
     empty cells, the usual tokens (``NA``, ``nan``, ``null``, …) and those in ``na``. A column
     is numbers if every cell reads as one, a date if every cell is an ISO 8601 date or time
-    (without a zone: UTC), else text, kept to the letter. Integers of 2⁵³ and more stay text: they
+    (without a zone: UTC), else text, kept to the letter; but numbers with a decimal comma are
+    refused, for they would all be different words. Integers of 2⁵³ and more stay text: they
     are identifiers. Spaces after a delimiter are not data; a column without a name (the row
     names that R and pandas write) is left out.
 
@@ -52,7 +54,8 @@ def read_table(
 
     Raises:
         InvalidInput: The file is missing, empty, without rows, not readable, of an unknown
-            kind, or has two columns of one name or rows longer than its header.
+            kind, has two columns of one name, rows longer or shorter than its header, or
+            numbers with a decimal comma.
 
     Example:
         >>> import pathlib, tempfile
@@ -94,18 +97,43 @@ def _read_csv(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFrame:
         raise invalid("path", "a file that is not empty", str(path))
     header = records[0]
     _check_unique(path, [name for name in header if name])
-    for number, record in enumerate(records[1:], start=1):
-        if len(record) > len(header):
-            rule = f"a table whose rows are no longer than its header of {len(header)} columns"
-            raise invalid("path", f"{rule} (row {number} has {len(record)})", str(path))
+    _check_widths(path, delimiter, header)
     table = pd.read_csv(
         path, sep=delimiter, dtype=str, na_values=na, encoding="utf-8-sig", skipinitialspace=True
     )
     table.columns = pd.Index(header)
     table = table.loc[:, [bool(name) for name in header]]
-    return pd.DataFrame(
-        {name: cells if name in text else _inferred(cells) for name, cells in table.items()}
-    )
+    columns = {str(name): cells for name, cells in table.items()}
+    read = {name: cells if name in text else _inferred(cells) for name, cells in columns.items()}
+    _check_decimals([columns[n] for n in read if n not in text and read[n] is columns[n]])
+    return pd.DataFrame(read)
+
+
+def _check_widths(path: Path, delimiter: str, header: list[str]) -> None:
+    """Refuse rows longer than the header, and rows that end before its last named column."""
+    least = max((i for i, name in enumerate(header, start=1) if name), default=0)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        for number, record in enumerate(r for r in reader if r not in ([], [""])):
+            if not least <= len(record) <= len(header):
+                long = "longer" if len(record) > len(header) else "shorter"
+                rule = f"a table whose rows are no {long} than its header of {len(header)} columns"
+                raise invalid("path", f"{rule} (row {number} has {len(record)})", str(path))
+
+
+def _check_decimals(words: Iterable[pd.Series]) -> None:
+    """Refuse text of numbers with a decimal comma: they would be text without a word."""
+    found: dict[str, str] = {}
+    for cells in words:
+        there = cells.dropna()
+        comma = there.str.fullmatch(_DECIMAL_COMMA).astype(bool)
+        if comma.sum() >= 5 and comma.mean() >= 0.9:
+            found[str(cells.name)] = there[comma].iloc[0]
+    if found:
+        raise InvalidInput(
+            f"The numbers of {listed(found)} should have a decimal point. Found a decimal comma, "
+            f"as in {shown(next(iter(found.values())))}."
+        )
 
 
 def _layout(sample: str) -> tuple[str, list[list[str]]]:

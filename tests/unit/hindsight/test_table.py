@@ -43,6 +43,21 @@ def test_single_column_and_decimal_commas(tmp_path: Path) -> None:
     assert read_table(_csv(tmp_path, "a;b\n1,5;2\n2,5;3\n")).columns.tolist() == ["a", "b"]
 
 
+def test_commas_that_are_not_decimal(tmp_path: Path) -> None:
+    rare = "a;b\n" + "1,5;2\n" * 8 + "x;2\n" * 2
+    assert texts(read_table(_csv(tmp_path, rare))["a"]).tolist()[7:9] == ["1,5", "x"]
+    few = "a;b\n" + "1,5;2\n" * 4 + ";2\n" * 4
+    assert texts(read_table(_csv(tmp_path, few))["a"]).tolist()[3:5] == ["1,5", None]
+    asked = read_table(_csv(tmp_path, "a;b\n" + "1,5;2\n" * 9), text=["a"])
+    assert texts(asked["a"]).tolist() == ["1,5"] * 9
+
+
+def test_trailing_delimiters_and_blank_lines(tmp_path: Path) -> None:
+    for text in ("a,b,\n1,2,\n3,4,\n", "a,b,\n1,2\n3,4,\n", "a,b\n\n1,2\n  \n3,4\n\n"):
+        table = read_table(_csv(tmp_path, text))
+        assert table.to_dict("list") == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
+
+
 def test_inference_is_by_every_cell(tmp_path: Path) -> None:
     text = (
         "n,mixed,huge,day,stamp,badday,flag,e\n"
@@ -80,6 +95,12 @@ def test_unnamed_columns_are_left_out(tmp_path: Path) -> None:
         ("a,b,a\n1,2,3\n", "one column of each name, not `a` twice"),
         ("a,b\n1,2,3\n4,5,6\n", "row 1 has 3"),
         ("a,b\n1,2\n1,2,3\n", "row 2 has 3"),
+        ("a,b\n1,2\n\n1\n", "no shorter than its header of 2 columns .row 2 has 1"),
+        ("a,b,c,\n1,2,3\n1,2\n", "row 2 has 2"),
+        ("a,b\n" + "1,2\n" * 300_000 + "3\n", "row 300001 has 1"),
+        ("a,b\n" + "1,2\n" * 300_000 + "3,4,5\n", "row 300001 has 3"),
+        ("a;dose\n" + "1;-1,5\n" * 9 + "1;x\n", "`dose` should .*decimal comma, as in '-1,5'"),
+        ('a,b\n"1,5","2,0"\n' + '"1,5","2,0"\n' * 4, "`a`, `b` should .*decimal comma"),
         ("a\n\xe9\n".encode("latin-1"), "UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
     ],
