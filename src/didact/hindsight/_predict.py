@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._checks import InvalidInput, invalid
 from ..runs import write_atomic
 from ._deploy import Loaded, load_deployed
 from ._encode import Codes
@@ -36,18 +38,29 @@ def predict(
     Args:
         folder: Holds ``schema.json`` and ``student.pt2``.
         data_path: The new rows, CSV or Parquet.
-        out_path: Written as CSV, whole or not at all, rows in the input's order. Classification:
-            ``prediction`` (the most probable class) and one ``probability_<class>`` each;
-            regression: ``prediction`` in label units.
+        out_path: A ``.csv``, another file than ``data_path``; written whole or not at all, rows
+            in the input's order. Classification: ``prediction`` (the most probable class) and
+            one ``probability_<class>`` each; regression: ``prediction`` in label units.
         na: Tokens that mean "missing", beside those given to ``didact fit`` and the usual ones.
 
     Returns:
         The number of rows predicted.
 
     Raises:
-        InvalidInput: An input column is not there, or a cell does not fit its column.
+        InvalidInput: The folder holds no finished fit, an argument breaks a rule, an input
+            column is not there, or a cell does not fit its column.
         DidactError: A file cannot be read or written.
     """
+    if isinstance(na, str):
+        raise invalid("na", "a list of strings, not one string", na)
+    out = Path(out_path)
+    if out.suffix.lower() != ".csv":
+        raise invalid("out_path", "a .csv file", str(out))
+    if out.resolve() == Path(data_path).resolve():
+        raise invalid("out_path", "another file than the data", str(out))
+    for name in ("schema.json", "student.pt2"):
+        if not Path(folder, name).is_file():
+            raise InvalidInput(f"`{folder}` holds no finished fit: `{name}` is missing.")
     loaded = load_deployed(folder)
     text = [column.name for column in loaded.columns if column.kind == "categorical"]
     table = read_table(data_path, na=[*loaded.na, *na], text=text)
@@ -58,7 +71,7 @@ def predict(
             for i in range(0, len(codes), _BATCH)
         ]
     predictions = _named(loaded, np.concatenate(batches))
-    write_atomic(out_path, predictions.to_csv(index=False, lineterminator="\n"))
+    write_atomic(out, predictions.to_csv(index=False, lineterminator="\n"))
     return len(predictions)
 
 

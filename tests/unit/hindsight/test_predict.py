@@ -144,3 +144,25 @@ def test_refused(classifier: tuple[Path, Deployed], tmp_path: Path) -> None:
     new.write_text(NEW.replace("?", ""), "utf-8")
     with pytest.raises(DidactError, match="Cannot write"):
         predict(folder, new, tmp_path / "no" / "out.csv")
+
+
+def test_refused_arguments(classifier: tuple[Path, Deployed], tmp_path: Path) -> None:
+    folder, _ = classifier
+    new = tmp_path / "new.csv"
+    new.write_text(NEW.replace("?", ""), "utf-8")
+    before = new.read_bytes()
+    with pytest.raises(InvalidInput, match=r"`out_path` should be a \.csv file.*out\.parquet"):
+        predict(folder, new, tmp_path / "out.parquet")
+    (tmp_path / "same.csv").symlink_to(new)
+    for out in (new, tmp_path / "." / "new.csv", tmp_path / "same.csv"):
+        with pytest.raises(InvalidInput, match="`out_path` should be another file than the data"):
+            predict(folder, new, out)
+    with pytest.raises(InvalidInput, match="`na` should be a list of strings"):
+        predict(folder, new, tmp_path / "out.csv", na="none")
+    with pytest.raises(InvalidInput, match=r"holds no finished fit: `schema\.json` is missing"):
+        predict(tmp_path, new, tmp_path / "out.csv")
+    (tmp_path / "schema.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"holds no finished fit: `student\.pt2` is missing"):
+        predict(tmp_path, new, tmp_path / "out.csv")
+    assert new.read_bytes() == before
+    assert not (tmp_path / "out.csv").exists()
