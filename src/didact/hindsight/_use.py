@@ -20,7 +20,9 @@ _ONNX = """\
 import onnxruntime
 import pandas as pd
 
-table = pd.read_csv("NEW_DATA", dtype=str)
+with open("NEW_DATA", encoding="utf-8-sig") as file:
+    delimiter = max(",;\\t|", key=file.readline().count)
+table = pd.read_csv("NEW_DATA", sep=delimiter, dtype=str, skipinitialspace=True)
 model = onnxruntime.InferenceSession("DIR/student.onnx")
 feed = {}
 for column in model.get_inputs():

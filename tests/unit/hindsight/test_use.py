@@ -48,8 +48,9 @@ def lines(kind):
     return [html.unescape(text) for text in re.findall(r"<code>(.*?)</code>", page, re.DOTALL)]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_every_way_predicts_the_same(kind, tmp_path, monkeypatch):
+def test_every_way_predicts_the_same(kind, delimiter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"größe": [1.0, 2.0, 4.0, np.nan], "ward": ["a", "b", "a", None]})
     columns, _ = describe(table, ["größe", "ward"])
@@ -59,7 +60,7 @@ def test_every_way_predicts_the_same(kind, tmp_path, monkeypatch):
     deployed = Deployed(encoder, Student(encoder.n_features), label.values)
     (tmp_path / "DIR").mkdir()
     save_deployed(tmp_path / "DIR", deployed, columns, label, codes, label_name="y")
-    (tmp_path / "new.csv").write_text(NEW, "utf-8")
+    (tmp_path / "new.csv").write_text(NEW.replace(",", delimiter), "utf-8-sig")
     command, python, onnx, board = (text.replace("NEW_DATA", "new.csv") for text in lines(kind))
 
     assert main(shlex.split(command)[1:]) == 0
