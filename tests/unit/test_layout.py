@@ -17,7 +17,7 @@ MAY_USE = {
     "agreement": SHARED,
     "tasks": SHARED,
     "runs": SHARED,
-    "export": SHARED,
+    "export": SHARED | {"runs"},
     "hindsight": SHARED | {"unroll", "privileged", "agreement", "runs", "export"},
     "studies": SHARED
     | {"unroll", "privileged", "policies", "skips", "agreement", "tasks", "runs", "export"},

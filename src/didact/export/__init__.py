@@ -1,6 +1,7 @@
 """Students and policies out of the house.
 
-- ``save_onnx``: a model that takes the raw columns of a table, checked against PyTorch.
+- ``save_onnx``: a model that takes the raw columns of a table, checked against PyTorch; a
+  category's code is ``OTHER``, ``MISSING``, or ``FIRST`` and up.
 - ``save_pt2``, ``load_pt2``: a model that PyTorch runs without the code that made it.
 - ``page`` and its blocks: the frame of a self-contained HTML report.
 """
@@ -18,11 +19,14 @@ from ._frame import (
     stacked,
     table,
 )
-from ._onnx import save_onnx
+from ._onnx import FIRST, MISSING, OTHER, save_onnx
 from ._torch_export import load_pt2, save_pt2
 
 __all__ = [
     "COLOURS",
+    "FIRST",
+    "MISSING",
+    "OTHER",
     "STYLE",
     "Section",
     "bullets",

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import DidactError, invalid, listed
-from ._torch_export import replace, trace
+from ..runs import write_atomic
+from ._torch_export import trace
 
-OTHER, MISSING, FIRST = 0, 1, 2
+OTHER, MISSING, FIRST = 0, 1, 2  # codes: unknown, missing, the first of the categories
 
 
 def save_onnx(
@@ -73,7 +74,7 @@ def save_onnx(
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     _compare(core, data, example_inputs, list(numeric), categories, output, tolerance)
-    replace(path, data)
+    write_atomic(path, data)
     return output
 
 

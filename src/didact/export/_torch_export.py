@@ -8,7 +8,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import torch
 import torch.export
 from torch import Tensor, nn
 
-from .._checks import DidactError, invalid
+from .._checks import invalid
+from ..runs import write_atomic
 
 _MAPPING = "columns.json"
 
@@ -71,7 +71,7 @@ def save_pt2(
     file = io.BytesIO()
     text = json.dumps(dict(mapping), ensure_ascii=False)
     torch.export.save(trace(module, example_inputs), file, extra_files={_MAPPING: text})
-    replace(path, file.getvalue())
+    write_atomic(path, file.getvalue())
 
 
 def load_pt2(path: str | os.PathLike[str]) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -90,16 +90,3 @@ def load_pt2(path: str | os.PathLike[str]) -> tuple[Callable[..., Any], dict[str
         return program.module(), json.loads(extra[_MAPPING])
     except (RuntimeError, ValueError, KeyError, AssertionError) as error:
         raise invalid("path", f"a file that `save_pt2` wrote ({error})", str(path)) from error
-
-
-def replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` beside ``path``, then rename: the file is whole or not there."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise DidactError(f"Cannot write `{path}`: {error.strerror or error}.") from error

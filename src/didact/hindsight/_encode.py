@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import invalid, listed
+from ..export import FIRST, MISSING, OTHER
 from ._columns import Column, float32
 from ._table import texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OTHER, MISSING, FIRST = 0, 1, 2
 CLIP = 10.0
 
 

@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from didact import export
 from didact._checks import InvalidInput
+from didact.hindsight import _encode
 from didact.hindsight._columns import Column, describe
 from didact.hindsight._encode import Codes, Encoder
 
@@ -161,3 +163,8 @@ def test_rows_of_codes() -> None:
     codes = Codes(torch.arange(6.0).view(3, 2), torch.zeros(3, 0, dtype=torch.int64))
     assert len(codes) == 3
     assert codes[np.array([2, 0])].numeric.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+
+
+def test_codes_mean_the_same_here_and_in_exported_models() -> None:
+    ours = (_encode.OTHER, _encode.MISSING, _encode.FIRST)
+    assert ours == (export.OTHER, export.MISSING, export.FIRST)
