@@ -18,7 +18,8 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
 
     The data goes to a temporary file in the same folder, is flushed to the disk and then renamed
     over ``path`` (one step on every file system that matters). A kill at any moment leaves the old
-    file, or none, and at worst a hidden ``.*.tmp`` beside it.
+    file, or none, and at worst a hidden ``.*.tmp`` beside it; :func:`run_cells` sweeps these out of
+    its folder.
 
     Args:
         path: the file to write; its folder must exist.
@@ -36,7 +37,8 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
         ['note.txt']
     """
     path = Path(path)
-    # Named after its writer, not drawn: a writer that was killed is overwritten by its next try.
+    # Named after its writer: two that write at once do not share a file. A killed writer's stays:
+    # its next try has another process id.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
