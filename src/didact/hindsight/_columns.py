@@ -89,7 +89,7 @@ def _known(name: str, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One column as the student's encoder sees it, learnt from training rows only.
+    """One column as the student's encoder sees it, learnt from training and validation rows.
 
     Attributes:
         name: The column's name in the table.
@@ -114,19 +114,22 @@ class Column:
 
 
 def describe(
-    frame_train: pd.DataFrame, names: Iterable[str]
+    known: pd.DataFrame, names: Iterable[str]
 ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """Decide what each column holds, from the training rows alone.
+    """Decide what each column holds, from the rows that are known before the test.
+
+    These are the rows for training and validation, never test rows: the columns are the same
+    for every seed, and the seeds draw training and validation anew from the same rows.
 
     Numbers and durations are numeric; so are dates, as seconds since 1970-01-01 UTC (which
     float32 keeps to within 64 s). Text and truth values are categorical; so are integers
     of 2⁵³ and more: they are identifiers, and no float holds them. Of more than 64 categories
     the 64 most frequent are kept (ties in alphabetical order), the rest are "other". Columns
-    that are empty or constant on the training rows are dropped. A numeric column is float32
+    that are empty or constant on these rows are dropped. A numeric column is float32
     from here on: one whose values float32 cannot tell apart is constant.
 
     Args:
-        frame_train: The training rows.
+        known: The training and validation rows.
         names: The columns to describe.
 
     Returns:
@@ -146,7 +149,7 @@ def describe(
     """
     names, columns, warnings = list(names), [], []
     for name in names:
-        column, warning = _describe_one(frame_train[name])
+        column, warning = _describe_one(known[name])
         columns += [column] if column else []
         warnings += [f"Column `{name}` {warning}."] if warning else []
     if names and not columns:
@@ -159,7 +162,7 @@ def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
 
     name = str(cells.name)
     if all(word is None for word in texts(cells)):
-        return None, "has no value in the training rows: dropped"
+        return None, "has no value in the training and validation rows: dropped"
     if is_numeric(cells):
         time = is_datetime64_any_dtype(cells.dtype)
         values = float32(cells, time=time)

@@ -145,7 +145,7 @@ class Encoder(nn.Module):
         mean = x.where(there, 0).sum(0) / count
         scale = ((x - mean).where(there, 0).square().sum(0) / count).sqrt().float()
         scale = scale.where(scale >= torch.finfo(torch.float32).tiny, 1)
-        seen = [column.unique().tolist() for column in codes.unbind(1)]  # ascending
+        seen = [sorted(set(column.tolist())) for column in codes.unbind(1)]
         return cls(mean.float(), scale, ~there.all(0), seen)
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:

@@ -15,7 +15,11 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Three sets of row numbers, each ascending, that together hold every row once."""
+    """Three sets of row numbers, each ascending, that together hold every row once.
+
+    Weights and scales are learnt from ``train``; what the columns and the label hold (kinds,
+    categories, bins) from ``train`` and ``validation`` together; nothing from ``test``.
+    """
 
     train: Index
     validation: Index
@@ -34,10 +38,10 @@ def split(
 
     With ``groups``, no group spans two parts: groups come in a random order and fill test,
     then validation, until a part has its share of rows; training takes the rest. A group
-    whose larger half would overshoot the share is passed over, so that one giant group is
-    trained on and not tested on. Which groups go where depends on their names and sizes and
-    on the seed, not on the order of rows. With ``labels`` and no groups, every class is
-    divided in the same proportions, and each part has every class.
+    that would overshoot the share by more than half its rows is passed over, so that one
+    giant group is trained on and not tested on. Which groups go where depends on their names
+    and sizes and on the seed, not on the order of rows. With ``labels`` and no groups, every
+    class is divided in the same proportions, and each part has every class.
 
     Args:
         n: Number of rows.

@@ -120,3 +120,11 @@ def test_only_the_training_rows_count() -> None:
     before = describe(train, frame.columns)
     frame.loc[3, ["x", "word", "const"]] = [1e6, "zzz", 7.0]
     assert describe(frame.iloc[:3], frame.columns) == before
+
+
+def test_the_warning_names_the_rows_that_were_looked_at() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0], "empty": [None, None]})
+    _, warnings = describe(frame, frame.columns)
+    assert warnings == (
+        "Column `empty` has no value in the training and validation rows: dropped.",
+    )
