@@ -35,6 +35,13 @@ def mse(activations: Any, targets: Any, *, reduction: str = "mean") -> Tensor:
 
     Raises:
         InvalidInput: if there is not one target per neuron.
+
+    Example:
+        >>> h = torch.tensor([[1.0, 2.0]])
+        >>> mse(h, torch.zeros(1, 2))
+        tensor(2.5000)
+        >>> mse(h, torch.zeros(1, 2), reduction="sum")
+        tensor(5.)
     """
     check_choice("reduction", reduction, ("mean", "sum"))
     h = flat(activations)
@@ -78,14 +85,32 @@ def kl(activations: Any, targets: Any) -> Tensor:
 
     Args:
         activations: logits, nested tensors [batch, ..., classes]; several tensors are summed.
-        targets: the teacher's logits, of the same nesting.
+        targets: the teacher's logits, of the same nesting and shapes.
+
+    Raises:
+        InvalidInput: if there is not one target per logit.
+
+    Example:
+        >>> h, wanted = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> kl(h, wanted)
+        tensor(0.1109)
+        >>> kl(h, h)
+        tensor(0.)
     """
-    pairs = zip(leaves(activations), leaves(targets), strict=True)
-    total = torch.zeros(())
-    for h, wanted in pairs:
-        log_q, log_p = F.log_softmax(h, -1), F.log_softmax(wanted, -1)
-        total = total + (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-    return total
+    pair = leaves(activations), leaves(targets)
+    given, asked = ([tuple(t.shape) for t in tensors] for tensors in pair)
+    if not given or given != asked:
+        raise InvalidInput(
+            "The teacher should give one target per logit, in tensors of the shapes of the "
+            f"activations. Found activations of shapes {given} and targets of shapes {asked}."
+        )
+    first, *rest = (_divergence(h, wanted) for h, wanted in zip(*pair, strict=True))
+    return sum(rest, first)
+
+
+def _divergence(h: Tensor, wanted: Tensor) -> Tensor:
+    log_q, log_p = F.log_softmax(h, -1), F.log_softmax(wanted, -1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()
 
 
 def _matched(targets: Any, h: Tensor) -> Tensor:

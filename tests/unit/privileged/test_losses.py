@@ -51,6 +51,25 @@ def test_kl_equals_torch_and_sums_over_layers() -> None:
     assert float(kl(h, h)) == pytest.approx(0, abs=1e-15)
 
 
+def test_kl_keeps_the_type_of_the_logits() -> None:
+    h, wanted = (torch.randn(4, 3).bfloat16() for _ in range(2))
+    assert kl(h, wanted).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("activations", "targets"),
+    [
+        (torch.zeros(4, 3), torch.zeros(4, 1)),  # would broadcast
+        (torch.zeros(4, 3), torch.zeros(12)),
+        ([torch.zeros(4, 3), torch.zeros(4, 2)], torch.zeros(4, 5)),
+        ([], []),
+    ],
+)
+def test_kl_wants_one_target_per_logit(activations: object, targets: object) -> None:
+    with pytest.raises(InvalidInput, match=r"one target per logit.*Found activations of shapes"):
+        kl(activations, targets)
+
+
 def test_a_target_too_few_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"one target per neuron.*\(2, 3\).*\(2, 4\)"):
         mse(torch.zeros(2, 3), torch.zeros(2, 4))
