@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._checks import InvalidInput, listed
+from ._graph import nodes
 
 
 def refuse_captured(loss: Callable[..., Any], value: Tensor, known: Collection[Tensor]) -> None:
@@ -21,23 +22,15 @@ def refuse_captured(loss: Callable[..., Any], value: Tensor, known: Collection[T
     Raises:
         InvalidInput: naming the captured tensors.
     """
-    nodes, captured = set(), []
     expected = {id(t) for t in known}
-    stack = [value.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in nodes:
-            continue
-        nodes.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in expected:
-            captured.append(leaf)
-        stack.extend(parent for parent, _ in node.next_functions)
+    below = set(nodes(value))
+    leaves = [node.variable for node in below if hasattr(node, "variable")]
+    captured = [leaf for leaf in leaves if id(leaf) not in expected]
     if not captured:
         return
     names = []
     for name, tensor in _reachable(loss, "", 3, set()):
-        used = any(tensor is leaf for leaf in captured) or tensor.grad_fn in nodes
+        used = any(tensor is leaf for leaf in captured) or tensor.grad_fn in below
         if tensor.requires_grad and used and name not in names:
             names.append(name)
     what = listed(names or [f"a tensor of shape {tuple(leaf.shape)}" for leaf in captured])

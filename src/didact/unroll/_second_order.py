@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from .._checks import DidactError
+from ._graph import nodes
 
 _MESSAGES = (
     re.compile(r"derivative for (?P<op>\S+) is not implemented"),
@@ -102,32 +102,12 @@ def _check(name: str) -> Any:
 
 
 def _reaches(g: Tensor, sources: set[Any]) -> bool:
-    """Whether the graph of ``g`` contains one of the nodes ``sources``; the nearest come first."""
-    queue: deque[Any] = deque([get_gradient_edge(g).node] if g.requires_grad else [])
-    seen: set[Any] = set()
-    while queue:
-        node = queue.popleft()
-        if node in sources:
-            return True
-        if node is not None and node not in seen:
-            seen.add(node)
-            queue.extend(parent for parent, _ in node.next_functions)
-    return False
+    """Whether the graph of ``g`` contains one of the nodes ``sources``."""
+    return any(node in sources for node in nodes(g))
 
 
 def _custom_nodes(value: Tensor) -> list[Any]:
-    nodes: set[Any] = set()
-    custom: list[Any] = []
-    stack = [value.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in nodes:
-            continue
-        nodes.add(node)
-        if isinstance(node, BackwardCFunction):
-            custom.append(node)
-        stack.extend(parent for parent, _ in node.next_functions)
-    return custom
+    return [node for node in nodes(value) if isinstance(node, BackwardCFunction)]
 
 
 def _sentence(operation: str) -> str:
