@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._checks import Diverged, InvalidInput, check_choice, check_integer, check_number
-from .._params import Params, tree_map
+from .._checks import Diverged, InvalidInput, check_choice, check_integer, check_number, invalid
+from .._params import Params, leaves, tree_map
 from ..unroll import Optimizer, functional, unroll
 from ._fixed_teacher import FixedTeacher, TeachingLoss
 from ._losses import gated_mse
@@ -133,10 +133,12 @@ class LDT:
 
     @property
     def student(self) -> nn.Module:
+        """The module that is taught; it returns (prediction, activations)."""
         return self.taught.student
 
     @property
     def teacher(self) -> nn.Module:
+        """The module that is trained by ``meta_step``."""
         return self.taught.teacher
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -155,8 +157,12 @@ class LDT:
             validation: (x, y), nested tensors [rows, ...].
 
         Raises:
+            InvalidInput: if ``batches`` or ``validation`` has another form.
             Diverged: if an inner loss is not finite.
         """
+        _check_batches(batches)
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise invalid("validation", "a pair (x, y)", _form(validation))
         x, x_star, y = batches
         theta, buffers, _ = functional(self.student)
         theta_n, buffers_n = unroll(
@@ -184,14 +190,23 @@ class LDT:
         """One step of the teacher; the student stays as it is.
 
         Args:
-            optimizer: the meta-optimizer, over the teacher's parameters.
+            optimizer: the meta-optimizer, over all of the teacher's parameters that require a
+                gradient.
             batches: (x, x*, y), nested tensors [n, batch, ...]; see ``stack``.
             validation: (x, y), nested tensors [rows, ...].
 
         Raises:
+            InvalidInput: if ``optimizer`` lacks a parameter of the teacher, or as ``meta_loss``.
             Diverged: when more than ``max_skips`` meta-gradients were not finite.
         """
         taught = [p for p in self.teacher.parameters() if p.requires_grad]
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if missing := sum(id(p) not in held for p in taught):
+            raise InvalidInput(
+                "Parameter `optimizer` should hold every parameter of the teacher that requires a "
+                f"gradient. Found {missing} of {len(taught)} missing: make it from "
+                "`teacher.parameters()`."
+            )
         loss, norm, clipped, reason = math.nan, math.nan, 0, ""
         try:
             value = self.meta_loss(batches, validation)
@@ -235,6 +250,24 @@ def stack(batches: Iterable[Any]) -> Any:
     """
     first, *rest = list(batches)
     return tree_map(lambda *tensors: torch.stack(tensors), first, *rest)
+
+
+def _check_batches(batches: Any) -> None:
+    if not isinstance(batches, tuple | list) or len(batches) != 3:
+        raise invalid("batches", "a triple (x, x*, y)", _form(batches))
+    found = leaves(batches)
+    axes = {tuple(t.shape[:2]) if isinstance(t, Tensor) and t.dim() > 1 else None for t in found}
+    if len(axes) != 1 or None in axes:
+        shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in found]
+        raise InvalidInput(
+            "Parameter `batches` should be tensors (x, x*, y) that share the leading axes "
+            f"[n, batch]; `stack` makes them of n batches. Found shapes {shapes}."
+        )
+
+
+def _form(value: Any) -> Any:
+    """What to say of a wrong argument, without its numbers."""
+    return len(value) if isinstance(value, tuple | list) else type(value).__name__
 
 
 @contextmanager

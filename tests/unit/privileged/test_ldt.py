@@ -218,3 +218,38 @@ def test_arguments_are_checked() -> None:
         _ldt(alpha=-1.0)
     with pytest.raises(InvalidInput, match="validation_mode"):
         _ldt(validation_mode="test")
+
+
+def test_the_meta_optimizer_must_hold_the_teacher() -> None:
+    ldt, (batches, validation) = _ldt(), _data()
+    rule = "`optimizer` should hold every parameter of the teacher"
+    students = torch.optim.SGD(ldt.parameters(), lr=0.1)
+    with pytest.raises(InvalidInput, match=rf"{rule}.*Found 4 of 4 missing"):
+        ldt.meta_step(students, batches, validation)
+    ldt.teacher[0].requires_grad_(False)  # type: ignore[index]
+    last = torch.optim.SGD(ldt.teacher[2].parameters(), lr=0.1)  # type: ignore[index]
+    assert not ldt.meta_step(last, batches, validation).skipped
+    ldt.teacher[0].requires_grad_(True)  # type: ignore[index]
+    with pytest.raises(InvalidInput, match=rf"{rule}.*Found 2 of 4 missing"):
+        ldt.meta_step(last, batches, validation)
+
+
+def test_the_forms_of_batches_and_validation_are_checked() -> None:
+    ldt, ((x, x_star, y), validation) = _ldt(), _data()
+    meta = torch.optim.SGD(ldt.teacher.parameters(), lr=0.1)
+    axes = r"`batches` should be .* share the leading axes \[n, batch\]"
+    wrong = [
+        ((x[0], x_star[0], y[0]), rf"{axes}.*Found shapes \[\(4, 3\), \(4, 2\), \(4, 1\)\]"),
+        ((x, x_star, y[:, 0, 0]), rf"{axes}.*\(5,\)"),
+        ((x, x_star[:, :3], y), axes),
+        ((x, [x_star, 3.0], y), rf"{axes}.*'float'"),
+        ((x, y), r"`batches` should be a triple \(x, x\*, y\). Found 2"),
+        (x, r"`batches` should be a triple \(x, x\*, y\). Found 'Tensor'"),
+    ]
+    for batches, message in wrong:
+        with pytest.raises(InvalidInput, match=message):
+            ldt.meta_step(meta, batches, validation)  # type: ignore[arg-type]
+    for held in ((*validation, x), validation[0]):
+        with pytest.raises(InvalidInput, match=r"`validation` should be a pair \(x, y\)"):
+            ldt.meta_loss((x, x_star, y), held)  # type: ignore[arg-type]
+    assert ldt.skipped == 0
