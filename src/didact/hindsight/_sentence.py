@@ -1,4 +1,4 @@
-"""The verdict in one sentence, for people."""
+"""The verdict in a sentence or two, for people."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from ._metrics import Outcome
 
 _STUDENTS = {
     "auxiliary": "the student with an auxiliary head that predicts the privileged columns",
-    "fixed_teacher": "the student taught by fixed_teacher, a random untrained network,",
     "ldt": "the student taught by ldt",
 }
+
+_CONTROL = (
+    " A random teacher (fixed_teacher) does as well, so the gain may be regularisation rather "
+    "than hindsight."
+)
 
 
 def sentence(
@@ -19,6 +23,8 @@ def sentence(
     ceiling: Interval | None,
     share: float | None,
     *,
+    runs: int,
+    control_as_good: bool,
     unit: str,
     level: float,
     smallest_gain: float,
@@ -33,10 +39,15 @@ def sentence(
         gain: (loss(no_teacher) − loss(method)) / loss(no_teacher); ``None`` where
             loss(no_teacher) is zero.
         ceiling: the same of the oracle; ``None`` without one.
+        runs: how many training runs of each candidate the interval was drawn from; of few runs
+            it shows too little of how runs differ (see ``paired_bootstrap``), so it is said.
+        control_as_good: a random teacher gains at least as much as the method. Said where there
+            is a gain that could be taken for hindsight.
 
     Example:
         >>> gain = Interval(0.12, 0.1, 0.14)
         >>> how = {"unit": "squared error", "level": 0.95, "smallest_gain": 0.05}
+        >>> how |= {"runs": 3, "control_as_good": False}
         >>> sentence("helps", "ldt", gain, None, None, **how)[:70]
         'Hindsight helps: the student taught by ldt has 12 % less squared error'
     """
@@ -48,9 +59,11 @@ def sentence(
     opening = _opening(outcome, little=gain.high < smallest_gain)
     comparison = (
         f"{_STUDENTS[method]} has {_change(gain.mean)} {unit} on unseen rows than without a "
-        f"teacher ({_percent(level)} interval {_span(gain)})"
+        f"teacher ({_percent(level)} interval over {_sample(runs)}: {_span(gain)})"
     )
-    return f"{opening}{comparison}{_about_ceiling(outcome, ceiling, share, smallest_gain)}."
+    ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain)
+    doubt = _CONTROL if control_as_good and outcome != "does not help" and gain.mean > 0 else ""
+    return f"{opening}{comparison}{ceiling_said}.{doubt}"
 
 
 def _opening(outcome: Outcome, *, little: bool) -> str:
@@ -59,6 +72,10 @@ def _opening(outcome: Outcome, *, little: bool) -> str:
     if outcome == "does not help":
         return "Hindsight does not help: "
     return "Too little data to tell whether hindsight helps: "
+
+
+def _sample(runs: int) -> str:
+    return "test rows, one training run" if runs == 1 else f"test rows and {runs} training runs"
 
 
 def _span(gain: Interval) -> str:

@@ -13,10 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import check_number, invalid
+from .._checks import DidactError, check_number, invalid
 from ._bootstrap import Interval, matrix, paired_bootstrap
-from ._metrics import BASELINE, CEILING, METHODS, Outcome, VerdictRecord
+from ._metrics import BASELINE, CEILING, Outcome, VerdictRecord
 from ._sentence import sentence
+
+ELIGIBLE = ("auxiliary", "ldt")
+"""The candidates one of which stands for hindsight."""
+
+CONTROL = "fixed_teacher"
+"""A random teacher: it regularises, and has learnt nothing of what is privileged."""
 
 FEWEST_ROWS = 30
 FEWEST_GROUPS = 5
@@ -67,8 +73,8 @@ def judge(
 ) -> Verdict:
     """Say whether hindsight helps, by how much, and against what ceiling.
 
-    One method stands for hindsight: the one of ``auxiliary``, ``fixed_teacher`` and ``ldt``
-    with the smallest *validation* loss; the test losses have no part in the choice. Its gain is
+    One method stands for hindsight: the one of ``auxiliary`` and ``ldt`` with the smallest
+    *validation* loss; the test losses have no part in the choice. Its gain is
     loss(no_teacher) − loss(method) on test rows, with the interval of :func:`paired_bootstrap`:
 
     - fewer than 30 test rows, or 5 test groups: *too little data to tell*;
@@ -77,11 +83,15 @@ def judge(
       no_teacher: *does not help*;
     - else: *too little data to tell*.
 
+    ``fixed_teacher`` is the control and is never chosen: where a gain is no larger than the
+    control's, the sentence says that it may be regularisation rather than hindsight.
+
     Percentages in the sentence are relative to the mean test loss of no_teacher, taken as known.
 
     Args:
         losses: candidate → ``[seeds, rows]`` losses ≥ 0 on the same test rows. ``no_teacher``
-            and a hindsight method are needed; without ``oracle`` there is no ceiling.
+            and a hindsight method are needed; without ``oracle`` there is no ceiling, without
+            ``fixed_teacher`` no control.
         validation: candidate → validation loss; ``None`` or non-finite: not eligible.
         groups: ``[rows]``, the group of each test row, if rows of a group are alike.
         demonstration: the settings were fixed, not searched; the sentence then says so.
@@ -94,7 +104,8 @@ def judge(
         The verdict; ``sentence`` is written for people.
 
     Raises:
-        InvalidInput: a candidate is missing, shapes differ, or a loss is negative or not finite.
+        InvalidInput: no_teacher is missing, shapes differ, or a loss is negative or not finite.
+        DidactError: neither ``auxiliary`` nor ``ldt`` has losses and a finite validation loss.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -108,7 +119,7 @@ def judge(
     method = _best_method(losses, validation)
     if BASELINE not in losses:
         raise invalid("losses", f"a mapping that has {BASELINE!r}", sorted(losses))
-    known = {n: matrix(n, losses[n]) for n in (BASELINE, method, CEILING) if n in losses}
+    known = {n: matrix(n, losses[n]) for n in (BASELINE, method, CONTROL, CEILING) if n in losses}
     alone = known[BASELINE]
     for name, loss in known.items():
         if loss.shape != alone.shape or loss.min() < 0:
@@ -133,6 +144,7 @@ def judge(
         outcome = "does not help"
     clear = ceiling is not None and ceiling.low > 0
     share = gain.mean / ceiling.mean if ceiling is not None and clear else None
+    control = float((alone - known[CONTROL]).mean()) if CONTROL in known else -math.inf
     if short is not None:
         said = f"Too little data to tell whether hindsight helps: {short}."
     else:
@@ -142,6 +154,8 @@ def judge(
             _relative(gain, base),
             _relative(ceiling, base),
             share,
+            runs=len(alone),
+            control_as_good=control >= gain.mean,
             unit=unit,
             level=level,
             smallest_gain=smallest_gain,
@@ -165,13 +179,15 @@ def judge(
 
 def _best_method(losses: Mapping[str, Any], validation: Mapping[str, float | None]) -> str:
     eligible: dict[str, float] = {}
-    for name in METHODS:
+    for name in ELIGIBLE:
         value = validation.get(name)
         if name in losses and value is not None and math.isfinite(value):
             eligible[name] = value
     if not eligible:
-        rule = "a mapping with a finite loss of at least one of " + ", ".join(METHODS)
-        raise invalid("validation", rule, dict(validation))
+        raise DidactError(
+            f"None of the candidates that use hindsight ({', '.join(ELIGIBLE)}) could be trained: "
+            "each diverged or failed in at least one training run."
+        )
     return min(eligible, key=eligible.__getitem__)
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from didact._checks import InvalidInput
+from didact._checks import DidactError, InvalidInput
 from didact.hindsight._verdict import judge
 
 VALIDATION = {"no_teacher": 1.0, "auxiliary": 0.97, "fixed_teacher": 0.99, "ldt": 0.9}
@@ -39,7 +39,7 @@ def test_helps():
     assert verdict.ceiling.low < 0.4 < verdict.ceiling.high
     assert verdict.sentence.startswith(
         "Hindsight helps: the student taught by ldt has 12 % less log loss on unseen rows than "
-        "without a teacher (95 % interval 1"
+        "without a teacher (95 % interval over test rows and 3 training runs: 1"
     )
     assert "which nobody has at test time, it would be 40 % less" in verdict.sentence
     assert verdict.sentence.endswith("so 30 % of what could be gained is reached.")
@@ -96,6 +96,43 @@ def test_the_method_is_chosen_on_validation_never_on_test():
     assert judge(losses, {**VALIDATION, "ldt": 3.0, "oracle": 0.1}).method == "auxiliary"
 
 
+def test_the_control_is_never_the_method():
+    verdict = judge(made(0.12, 0.4), {**VALIDATION, "fixed_teacher": 0.1})
+    assert (verdict.method, verdict.outcome) == ("ldt", "helps")
+
+
+def test_a_gain_no_larger_than_the_controls_is_doubted():
+    losses = made(0.12, 0.4)
+    doubt = "A random teacher (fixed_teacher) does as well, so the gain may be regularisation"
+    assert doubt not in judge(losses, VALIDATION).sentence
+    assert doubt in judge({**losses, "fixed_teacher": losses["ldt"]}, VALIDATION).sentence
+    assert doubt in judge({**losses, "fixed_teacher": 0.9 * losses["ldt"]}, VALIDATION).sentence
+    del losses["fixed_teacher"]
+    assert doubt not in judge(losses, VALIDATION).sentence
+
+
+@pytest.mark.parametrize(
+    ("losses", "validation"),
+    [
+        (made(), {"auxiliary": None, "fixed_teacher": 0.9, "ldt": math.inf}),
+        ({k: v for k, v in made().items() if k not in ("auxiliary", "ldt")}, VALIDATION),
+    ],
+)
+def test_without_a_trained_method_people_read_so(losses, validation):
+    with pytest.raises(DidactError) as caught:
+        judge(losses, validation)
+    assert str(caught.value) == (
+        "None of the candidates that use hindsight (auxiliary, ldt) could be trained: each "
+        "diverged or failed in at least one training run."
+    )
+
+
+def test_the_sentence_says_over_how_many_training_runs_it_speaks():
+    assert "(95 % interval over test rows, one training run: " in (
+        judge(made(0.12, 0.4, seeds=1), VALIDATION).sentence
+    )
+
+
 def test_an_oracle_no_better_than_the_baseline_is_said():
     verdict = judge(made(0.0, -0.1, noise=0.05), VALIDATION)
     assert verdict.share is None
@@ -137,11 +174,10 @@ def test_demonstration_and_json():
     ("losses", "validation", "message"),
     [
         ({"ldt": np.ones((1, 40))}, VALIDATION, "no_teacher"),
-        ({"no_teacher": np.ones((1, 40))}, VALIDATION, "validation"),
-        (made(), {"ldt": math.inf}, "validation"),
         ({**made(), "ldt": np.ones((3, 199))}, VALIDATION, "ldt"),
         ({**made(), "oracle": np.full((3, 200), -1.0)}, VALIDATION, "oracle"),
         ({**made(), "ldt": np.full((3, 200), math.nan)}, VALIDATION, "ldt"),
+        ({**made(), "fixed_teacher": np.ones((3, 199))}, VALIDATION, "fixed_teacher"),
     ],
 )
 def test_judge_refuses(losses, validation, message):
