@@ -24,6 +24,18 @@ class Auxiliary:
         label_loss: ``L_y(prediction, y)`` → scalar.
         weight: w ≥ 0.
         auxiliary_loss: ``L_aux(head(activations), x*)`` → scalar; squared error by default.
+
+    Example:
+        >>> import torch
+        >>> from didact.privileged import Auxiliary, Taught, flat
+        >>> class Head(nn.Linear):
+        ...     def forward(self, activations):
+        ...         return super().forward(flat(activations))
+        >>> student = Taught(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)), ["1"])
+        >>> method = Auxiliary(student, Head(8, 2), label_loss=nn.functional.mse_loss, weight=0.5)
+        >>> adam = torch.optim.Adam(method.parameters())
+        >>> loss = method.loss((torch.randn(4, 3), torch.randn(4, 2), torch.randn(4, 1)))
+        >>> loss.backward(); adam.step()
     """
 
     def __init__(

@@ -26,6 +26,16 @@ class FixedTeacher:
         label_loss: ``L_y(prediction, y)`` → scalar.
         teaching_loss: ``L_h(activations, targets)`` → scalar.
         alpha: the teaching coefficient α ≥ 0.
+
+    Example:
+        >>> from didact.privileged import FixedTeacher, Taught
+        >>> student = Taught(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)), ["0"])
+        >>> teacher = nn.Linear(2, 16)  # a gate and a target for each of 8 neurons
+        >>> method = FixedTeacher(student, teacher, label_loss=nn.functional.mse_loss)
+        >>> loss = method.loss((torch.randn(4, 3), torch.randn(4, 2), torch.randn(4, 1)))
+        >>> loss.backward()
+        >>> teacher.weight.grad is None
+        True
     """
 
     def __init__(

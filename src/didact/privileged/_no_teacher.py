@@ -21,6 +21,14 @@ class NoTeacher:
         label_loss: ``L_y(prediction, y)`` → scalar.
         entropy: β ≥ 0, a bonus for the entropy of the predicted classes (Pereyra et al. 2017);
             the prediction must then be logits [batch, classes].
+
+    Example:
+        >>> import torch
+        >>> from didact.privileged import NoTeacher, Taught
+        >>> student = Taught(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), ["0"])
+        >>> method = NoTeacher(student, label_loss=F.cross_entropy, entropy=0.1)
+        >>> loss = method.loss((torch.randn(4, 3), None, torch.tensor([0, 1, 1, 0])))
+        >>> loss.backward()
     """
 
     def __init__(self, student: nn.Module, *, label_loss: LabelLoss, entropy: float = 0.0) -> None:

@@ -50,6 +50,7 @@ class Taught(nn.Module):
         self.names = tuple(names)
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """(prediction, {name: output of the submodule})."""
         seen: dict[str, list[Any]] = {name: [] for name in self.names}
         handles = [
             self.module.get_submodule(name).register_forward_hook(

@@ -27,6 +27,15 @@ def teach(teacher: nn.Module, x_star: Any, *, per_batch: bool | None = None) -> 
 
     Returns:
         The teacher's output with the leading axes [n, batch].
+
+    Example:
+        >>> teacher = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 16))
+        >>> x_star = torch.randn(6, 4, 2)  # n = 6 batches of 4
+        >>> targets = teach(teacher, x_star)
+        >>> targets.shape
+        torch.Size([6, 4, 16])
+        >>> torch.allclose(targets[0], teacher(x_star[0]), atol=1e-6)
+        True
     """
     if per_batch is None:
         per_batch = any(

@@ -22,9 +22,13 @@ class Optimizer(Protocol):
     ``grads`` had no gradient; like ``torch.optim``, leave it and its state as they are.
     """
 
-    def init(self, theta: Params) -> State: ...
+    def init(self, theta: Params) -> State:
+        """The state before the first step: nested dicts of tensors."""
+        ...
 
-    def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]: ...
+    def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
+        """(theta, state) after one step; the arguments stay as they are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,13 @@ class SGD:
             raise invalid("momentum", "above 0 when `nesterov` is true", self.momentum)
 
     def init(self, theta: Params) -> State:
+        """Velocities of 0, or nothing without momentum."""
         if not _used(self.momentum):
             return {}
         return {"velocity": {k: torch.zeros_like(p) for k, p in theta.items()}}
 
     def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
+        """(theta, state) after one step."""
         new, velocity = dict(theta), dict(state.get("velocity", {}))
         down = -self.lr
         for k, g in grads.items():
@@ -94,6 +100,15 @@ class Adam:
         betas: (β₁, β₂), numbers or tensors.
         eps: ε, outside the root.
         weight_decay: an L2 penalty added to the gradient.
+
+    Example:
+        The first step is η in the direction of the gradient's sign:
+
+        >>> θ, optimizer = {"w": torch.tensor([1.0, 1.0])}, Adam(0.1)
+        >>> gradient = {"w": torch.tensor([5.0, -0.01])}
+        >>> θ, state = optimizer.update(gradient, optimizer.init(θ), θ)
+        >>> θ["w"]
+        tensor([0.9000, 1.1000])
     """
 
     lr: Number = 1e-3
@@ -105,9 +120,11 @@ class Adam:
         _check_adam(self.lr, self.betas, self.eps, self.weight_decay)
 
     def init(self, theta: Params) -> State:
+        """Steps, means and mean squares of 0."""
         return _adam_init(theta)
 
     def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
+        """(theta, state) after one step."""
         if _used(self.weight_decay):
             grads = {k: _plus(g, self.weight_decay, theta[k]) for k, g in grads.items()}
         return _adam_update(self, grads, state, theta)
@@ -118,6 +135,14 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), equal to ``torch.optim.AdamW``.
 
     ``θ ← (1 − ηλ)θ``, then Adam's step on the bare gradient. Arguments as ``Adam``.
+
+    Example:
+        Without a gradient to follow, the parameters shrink by ηλ:
+
+        >>> θ, optimizer = {"w": torch.tensor([1.0])}, AdamW(0.1, weight_decay=0.5)
+        >>> θ, state = optimizer.update({"w": torch.tensor([0.0])}, optimizer.init(θ), θ)
+        >>> θ["w"]
+        tensor([0.9500])
     """
 
     lr: Number = 1e-3
@@ -129,9 +154,11 @@ class AdamW:
         _check_adam(self.lr, self.betas, self.eps, self.weight_decay)
 
     def init(self, theta: Params) -> State:
+        """Steps, means and mean squares of 0."""
         return _adam_init(theta)
 
     def update(self, grads: Params, state: State, theta: Params) -> tuple[Params, State]:
+        """(theta, state) after one step."""
         if _used(self.weight_decay):
             shrunk = {
                 k: theta[k] * (1 - _over(self.lr, theta[k]) * _over(self.weight_decay, theta[k]))
