@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from .._params import leaves, tree_map
 
@@ -16,14 +19,17 @@ def teach(teacher: nn.Module, x_star: Any, *, per_batch: bool | None = None) -> 
 
     The teacher does not change inside the unroll, so it runs once, on n·batch examples. With
     batch normalisation in training mode that would change the mathematics (all n batches would
-    share their statistics); then the batches are kept apart inside the one call (``vmap``), and
-    its running statistics move one step towards the mean over the n batches.
+    share their statistics); then the batches are kept apart inside the one call, and its running
+    statistics move one step towards the mean over the n batches.
 
     Args:
         teacher: any module.
         x_star: privileged information, nested tensors [n, batch, ...].
-        per_batch: keep the batches apart; ``None`` does so where the teacher holds batch
-            normalisation that uses batch statistics.
+        per_batch: ``True`` keeps the batches apart in every operation (``vmap``: right for any
+            module that mixes examples, at the price of copies). ``False`` runs them as one.
+            ``None`` runs them as one but for batch normalisation with batch statistics, which
+            sees each batch alone; where its input has another first axis than n·batch, as
+            ``True``.
 
     Returns:
         The teacher's output with the leading axes [n, batch].
@@ -37,15 +43,60 @@ def teach(teacher: nn.Module, x_star: Any, *, per_batch: bool | None = None) -> 
         >>> torch.allclose(targets[0], teacher(x_star[0]), atol=1e-6)
         True
     """
-    if per_batch is None:
-        per_batch = any(
-            isinstance(m, _BatchNorm) and (m.training or m.running_mean is None)
-            for m in teacher.modules()
-        )
     n, size = leaves(x_star)[0].shape[:2]
     if not per_batch:
-        out = teacher(tree_map(lambda t: t.flatten(0, 1), x_star))
-        return tree_map(lambda t: t.unflatten(0, (n, size)), out)
+        before = [b.clone() for b in teacher.buffers()]
+        try:
+            with _Grouped(n, size) if per_batch is None else nullcontext():
+                out = teacher(tree_map(lambda t: t.flatten(0, 1), x_star))
+            return tree_map(lambda t: t.unflatten(0, (n, size)), out)
+        except _AnotherAxis:  # some statistics may have moved already
+            for b, old in zip(teacher.buffers(), before, strict=True):
+                b.copy_(old)
+    return _mapped(teacher, x_star, n)
+
+
+class _AnotherAxis(Exception):
+    """Batch normalisation met an input whose first axis is not that of the examples."""
+
+
+class _Grouped(TorchFunctionMode):
+    """Batch normalisation with the statistics of each of n batches, within one call."""
+
+    def __init__(self, n: int, size: int) -> None:
+        super().__init__()
+        self.n, self.size = n, size
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.batch_norm:
+            return func(*args, **(kwargs or {}))
+        call = signature(F.batch_norm).bind(*args, **(kwargs or {}))
+        call.apply_defaults()
+        given = call.arguments
+        if not given["training"]:
+            return func(*args, **(kwargs or {}))
+        if len(given["input"]) != self.n * self.size:
+            raise _AnotherAxis
+        running = [given[name] for name in ("running_mean", "running_var")]
+        moved: list[list[Tensor]] = [[], []]
+        out = []
+        for batch in given["input"].split(self.size):
+            copies = [None if r is None else r.clone() for r in running]
+            own = {"input": batch, "running_mean": copies[0], "running_var": copies[1]}
+            out.append(F.batch_norm(**{**given, **own}))
+            for kept, copy in zip(moved, copies, strict=True):
+                kept.extend([] if copy is None else [copy])
+        with torch.no_grad():
+            for r, kept in zip(running, moved, strict=True):
+                if r is not None:
+                    r.copy_(torch.stack(kept).mean(0))
+        return torch.cat(out)
+
+
+def _mapped(teacher: nn.Module, x_star: Any, n: int) -> Any:
+    """The teacher on each batch alone, by ``vmap``."""
     parameters = dict(teacher.named_parameters())
     buffers = dict(teacher.named_buffers())
 

@@ -67,3 +67,41 @@ def test_nested_inputs_and_outputs() -> None:
     first, (second,) = teach(Nested(), {"a": a, "b": b})
     assert torch.equal(first, a + 1)
     assert torch.equal(second, b)
+
+
+def test_batch_norm_over_another_first_axis_falls_back_to_one_call_per_batch() -> None:
+    class Moved(nn.Module):
+        """Time before examples: splitting the first axis in n would mix the batches."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.BatchNorm1d(5), nn.BatchNorm1d(2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time_first = self.first(x).transpose(0, 1)
+            return self.norm(time_first.reshape(-1, 2)).reshape(time_first.shape).transpose(0, 1)
+
+    teacher = Moved().double()
+    x = torch.randn(3, 4, 5, 2, generator=torch.Generator().manual_seed(0)).double()
+    expected = torch.stack([copy.deepcopy(teacher)(batch) for batch in x])
+    mapped = copy.deepcopy(teacher)
+    teach(mapped, x, per_batch=True)
+    torch.testing.assert_close(teach(teacher, x), expected, rtol=1e-12, atol=1e-12)
+    for a, b in zip(teacher.buffers(), mapped.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_all_three_ways_agree_where_examples_do_not_mix() -> None:
+    teacher, x = _teacher(nn.LayerNorm(5)), _x(3, 4)
+    for per_batch in (None, True, False):
+        found = teach(teacher, x, per_batch=per_batch)
+        torch.testing.assert_close(found, teacher(x), rtol=1e-12, atol=1e-12)
+
+
+def test_running_statistics_are_the_same_either_way() -> None:
+    found = []
+    for per_batch in (None, True):
+        teacher = _teacher(nn.BatchNorm1d(5, momentum=0.25))
+        found.append((teach(teacher, _x(4, 6), per_batch=per_batch), *teacher[1].buffers()))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
