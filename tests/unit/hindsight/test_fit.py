@@ -142,7 +142,14 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
     shared += ["--privileged", "later *", "--trials", "2", "--seeds", "1", "--jobs", "2", "--out"]
 
     def start(out: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*shared, out], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*shared, out],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that started us in the background has told us to ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def cells() -> int:
         return len(list((tmp_path / "fit" / "state" / "cells").glob("*.json")))
