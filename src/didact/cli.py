@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from ._checks import DidactError
+from ._checks import DidactError, InvalidInput
 
 INTERRUPTED = 130
 
@@ -64,7 +64,31 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="columns known only in hindsight, a name or a glob such as 'future_*'; repeatable",
     )
     fit.add_argument(
-        "--group", metavar="COL", help="rows of one value stay on one side of every split"
+        "--drop",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="columns to leave out; repeatable",
+    )
+    fit.add_argument(
+        "--group",
+        metavar="COL",
+        help="rows of one value stay on one side of every split; with --series, one series each",
+    )
+    series = fit.add_argument_group(
+        "series", "rows follow one another; what comes between now and the label is privileged"
+    )
+    series.add_argument("--series", action="store_true", help="the rows are ordered in time")
+    series.add_argument("--history", type=int, metavar="H", help="inputs: the last H rows")
+    series.add_argument("--horizon", type=int, metavar="K", help="label: the column K rows ahead")
+    series.add_argument(
+        "--time", metavar="COL", help="time stamps; default: the only column of dates, if any"
+    )
+    series.add_argument(
+        "--split",
+        default="auto",
+        choices=["auto", "time", "group"],
+        help="test on what came last (time, the default for series), or on whole series (group)",
     )
     fit.add_argument("--task", default="auto", choices=["auto", "classification", "regression"])
     fit.add_argument(
@@ -73,6 +97,9 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per candidate")
     fit.add_argument(
         "--trials", type=int, default=20, metavar="N", help="settings tried per candidate"
+    )
+    fit.add_argument(
+        "--epochs", type=int, metavar="N", help="most epochs of a run; default: 1000, quick: 60"
     )
     fit.add_argument("--out", default="didact-fit", metavar="DIR", help="default: didact-fit")
     fit.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
@@ -86,15 +113,24 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _fit(options: argparse.Namespace, command: str) -> None:
     from .hindsight import fit
 
+    given = options.history is not None or options.horizon is not None
+    if options.series != given or (options.series and None in (options.history, options.horizon)):
+        raise InvalidInput("A series needs --series, --history and --horizon. Found not all three.")
     metrics = fit(
         options.data,
         label=options.label,
         privileged=options.privileged,
+        drop=options.drop,
+        history=options.history,
+        horizon=options.horizon,
+        time=options.time,
+        split=options.split,
         group=options.group,
         task=options.task,
         na=options.na,
         seeds=options.seeds,
         trials=options.trials,
+        epochs=options.epochs,
         out=options.out,
         device=options.device,
         quick=options.quick,

@@ -25,6 +25,9 @@ COLOURS = {
     "purple": "#c05f9b",
     "orange": "#d55e00",
     "green": "#009e73",
+    "violet": "#7a6ff0",
+    "teal": "#1d8fa0",
+    "brown": "#a06a35",
 }
 """Series colours after Okabe and Ito: apart for colour-blind eyes, and with a contrast of at
 least 3 on the light and on the dark page. ``ink`` becomes the text colour of the page."""

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +35,15 @@ def save_onnx(
     The graph has one input ``[batch, 1]`` per column, named like the column: float for a
     numeric one, NaN where missing; string for a categorical one, empty where missing. It
     looks up each category's code (0 if unknown, 1 if missing, 2, 3, … in the order given) and
-    hands ``numeric`` ``[batch, N]`` and ``codes`` ``[batch, C]`` to the core. Before the file
+    hands ``numeric`` ``[batch, N]`` and ``codes`` ``[batch, C]`` to the core. A core of windows,
+    ``[batch, H, N]`` and ``[batch, H, C]``, has inputs ``[batch, H]``. Before the file
     appears, ONNX checks it and onnxruntime must agree with PyTorch on the example rows and on
     a row with everything missing: max |Δ| ≤ ``tolerance`` · max(1, max |output|).
 
     Args:
         core: ``(numeric, codes) → tensor``; left as it is.
-        example_inputs: Rows to compare on, float32 ``[n, N]`` and int64 ``[n, C]``.
+        example_inputs: Rows to compare on, float32 ``[n, N]`` and int64 ``[n, C]``, or windows,
+            ``[n, H, N]`` and ``[n, H, C]``.
         path: Where to; the file appears whole or not at all.
         numeric: Names of the numeric columns, in the core's order.
         categorical: Categories of each categorical column, in the core's order.
@@ -57,7 +60,7 @@ def save_onnx(
     import onnx
 
     names = [*numeric, *categorical]
-    shapes = tuple(tensor.shape[1] for tensor in example_inputs)
+    shapes = tuple(tensor.shape[-1] for tensor in example_inputs)
     if shapes != (len(numeric), len(categorical)):
         raise invalid("example_inputs", f"{len(numeric)} and {len(categorical)} columns", shapes)
     if not all(names) or len(set(names)) < len(names):
@@ -70,7 +73,8 @@ def save_onnx(
     categories = {name: list(known) for name, known in categorical.items()}
     core = copy.deepcopy(core).cpu().eval()
     model = _translated(core, example_inputs)
-    _take_columns(model, list(numeric), categories, output)
+    window = example_inputs[0].shape[1] if example_inputs[0].dim() == 3 else None
+    _take_columns(model, list(numeric), categories, output, window)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     _compare(core, data, example_inputs, list(numeric), categories, output, tolerance)
@@ -102,10 +106,14 @@ def _translated(core: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> Any:
 
 
 def _take_columns(
-    model: Any, numeric: list[str], categorical: dict[str, list[str]], output: str
+    model: Any,
+    numeric: list[str],
+    categorical: dict[str, list[str]],
+    output: str,
+    window: int | None,
 ) -> None:
     """Put the columns before the core, and keep every inner name apart from theirs."""
-    from onnx import TensorProto, compose, helper
+    from onnx import TensorProto, compose, helper, numpy_helper
 
     inner = "core"
     while any(name.startswith(inner) for name in [*numeric, *categorical, output]):
@@ -127,9 +135,23 @@ def _take_columns(
             )
         )
     codes = [f"{inner}/code of {name}" for name in categorical]
+    if window is not None:
+        axis = numpy_helper.from_array(np.array([2], dtype=np.int64), f"{inner}/last axis")
+        graph.initializer.append(axis)
     for columns, target in ((numeric, "numeric"), (codes, "codes")):
         if columns:
-            before.append(helper.make_node("Concat", columns, [f"{inner}/{target}"], axis=1))
+            joined = columns
+            if window is not None:  # [batch, H] → [batch, H, 1], one beside the other
+                joined = [f"{inner}/{target} {j}" for j in range(len(columns))]
+                before += [
+                    helper.make_node("Unsqueeze", [column, axis.name], [wide])
+                    for column, wide in zip(columns, joined, strict=True)
+                ]
+            before.append(
+                helper.make_node(
+                    "Concat", joined, [f"{inner}/{target}"], axis=1 if window is None else 2
+                )
+            )
         elif any(f"{inner}/{target}" in node.input for node in graph.node):
             raise DidactError(f"The core reads `{target}`, and there is no such column.")
     (result,) = graph.output
@@ -138,7 +160,9 @@ def _take_columns(
     sizes = [dim.dim_value for dim in result.type.tensor_type.shape.dim][1:]
     kinds = [(name, TensorProto.FLOAT) for name in numeric]
     kinds += [(name, TensorProto.STRING) for name in categorical]
-    inputs = [helper.make_tensor_value_info(name, kind, ["batch", 1]) for name, kind in kinds]
+    inputs = [
+        helper.make_tensor_value_info(name, kind, ["batch", window or 1]) for name, kind in kinds
+    ]
     outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *sizes])]
     for field, new in ((graph.node, nodes), (graph.input, inputs), (graph.output, outputs)):
         kept = [copy.deepcopy(item) for item in new]
@@ -158,7 +182,6 @@ def _compare(
     output: str,
     tolerance: float,
 ) -> None:
-    import numpy as np
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -167,11 +190,11 @@ def _compare(
     rows, codes = (tensor.detach().cpu() for tensor in example_inputs)
     missing = (torch.full_like(rows[:1], torch.nan), torch.full_like(codes[:1], MISSING))
     for x, c in ((rows, codes), missing):
-        feed: dict[str, Any] = {name: x[:, j : j + 1].numpy() for j, name in enumerate(numeric)}
+        feed: dict[str, Any] = {name: _column(x, j) for j, name in enumerate(numeric)}
         for j, (name, categories) in enumerate(categorical.items()):
             unknown = max(categories, key=len, default="") + "?"  # longer than any category
             words = np.array([unknown, "", *categories], dtype=object)
-            feed[name] = words[c[:, j : j + 1].numpy()]
+            feed[name] = words[_column(c, j)]
         (found,) = session.run([output], feed)
         with torch.no_grad():
             expected = core(x, c).numpy()
@@ -182,3 +205,8 @@ def _compare(
             raise DidactError(
                 f"onnxruntime and PyTorch disagree on {listed(feed)}: no file written."
             )
+
+
+def _column(rows: Tensor, j: int) -> Any:
+    """One column as the graph takes it: ``[n, 1]``, or ``[n, H]`` of windows."""
+    return rows[:, j : j + 1].numpy() if rows.dim() == 2 else rows[:, :, j].numpy()

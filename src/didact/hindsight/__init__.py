@@ -2,6 +2,7 @@
 
 - ``fit``: trains the candidates, judges them, leaves a report and a deployable student.
 - ``predict``: the deployed student on new rows.
+- ``HindsightClassifier``, ``HindsightRegressor``: one method as a scikit-learn estimator.
 - ``report``: the page again, from ``metrics.json`` alone.
 """
 
@@ -9,11 +10,12 @@ from ..runs import need
 
 need(
     "fit", "pandas", "pyarrow", "optuna", "joblib", "filelock", "tqdm", "tensorboard",
-    "matplotlib", "jinja2", "onnx", "onnxscript", "onnxruntime",
+    "matplotlib", "jinja2", "sklearn", "threadpoolctl", "onnx", "onnxscript", "onnxruntime",
 )  # fmt: skip
 
+from ._estimators import HindsightClassifier, HindsightRegressor  # noqa: E402
 from ._fit import fit  # noqa: E402
 from ._predict import predict  # noqa: E402
 from ._report import report  # noqa: E402
 
-__all__ = ["fit", "predict", "report"]
+__all__ = ["HindsightClassifier", "HindsightRegressor", "fit", "predict", "report"]

@@ -13,54 +13,67 @@ import torch
 
 from .._checks import Diverged
 from ..runs import write_atomic
-from ._prepared import Prepared, encoders
-from ._train import Budget, Rows, Trained, train
+from ._importance import foremost, reliance, sensitivity
+from ._output import Output
+from ._prepared import Prepared, encoded, encoders
+from ._rows import Rows
+from ._train import Budget, Trained, one_thread, train
+from ._trees import fit_trees
 
 
 def run_cell(config: dict[str, Any], own: Path, *, prepared: str, logs: str) -> dict[str, Any]:
     """Train ``config["candidate"]`` once.
 
     A trial leaves its validation loss. A final run (``config["final"]``) also leaves
-    ``student.pt`` and ``test.npz`` (predictions for the test rows) in its own folder, and
-    TensorBoard logs. A divergence is a result: the record says what diverged.
+    ``test.npz`` (predictions for the test rows) in its own folder, a network also ``student.pt``
+    and TensorBoard logs. A divergence is a result: the record says what diverged.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small nets are slower with two
-    try:
-        return _run(config, own, Path(prepared), Path(logs))
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread():
+        data = Prepared.load(Path(prepared))
+        if config["candidate"] == "trees":
+            return _trees(config, own, data)
+        return _network(config, own, data, Path(logs))
 
 
-def _run(config: dict[str, Any], own: Path, prepared: Path, logs: Path) -> dict[str, Any]:
-    data = Prepared.load(prepared)
-    device = torch.device(config["device"])
-    parts = _parts(data, config, device)
-    # Runs see a standardised label; squared errors are told in label units.
-    unit = 1.0 if data.values is None else data.scale**2
+def _trees(config: dict[str, Any], own: Path, data: Prepared) -> dict[str, Any]:
+    fitted = fit_trees(
+        data, data.split_for(config["split"]), config["settings"], seed=config["seed"]
+    )
+    if config["final"]:
+        _keep_predictions(own, _levels(data, config, fitted.test))
+    return {
+        "validation": fitted.validation,
+        "error": None,
+        "epochs": fitted.iterations,
+        "cut_short": fitted.cut_short,
+    }
+
+
+def _network(config: dict[str, Any], own: Path, data: Prepared, logs: Path) -> dict[str, Any]:
+    candidate, device = config["candidate"], torch.device(config["device"])
+    parts = encoded(data, config["split"], hindsight=candidate == "oracle", device=device)
+    output = data.output(config["settings"], device)
     writer, log = None, None
     if config["final"]:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = logs / config["candidate"] / f"seed-{config['seed']}"
+        folder = logs / candidate / f"seed-{config['seed']}"
         shutil.rmtree(folder, ignore_errors=True)
         writer = SummaryWriter(os.fspath(folder))
 
         def log(epoch: int, training: float, validation: float) -> None:
             writer.add_scalar("loss/train", training, epoch)
-            writer.add_scalar("loss/validation", validation * unit, epoch)
+            writer.add_scalar("loss/validation", validation * data.unit, epoch)
 
+    rows = data.split_for(config["split"]).train
     try:
         trained = train(
-            config["candidate"],
+            candidate,
             config["settings"],
             parts["train"],
             parts["validation"],
-            outputs=data.outputs,
-            values=None if data.values is None else data.standard(data.values).to(device),
-            groups=None
-            if data.groups is None
-            else data.groups[data.split_for(config["split"]).train],
+            output,
+            groups=None if data.groups is None else data.groups[rows],
             budget=Budget(**config["budget"]),
             seed=config["seed"],
             log=log,
@@ -70,44 +83,74 @@ def _run(config: dict[str, Any], own: Path, prepared: Path, logs: Path) -> dict[
     finally:
         if writer is not None:
             writer.close()
-    if config["final"]:
-        _keep(trained, parts["test"], own)
-    return {
-        "validation": trained.validation * unit,
+    record: dict[str, Any] = {
+        "validation": trained.curve.best * data.unit,
         "error": None,
-        "epochs": trained.epochs,
+        "epochs": len(trained.curve.validation),
+        "cut_short": trained.cut_short,
         "curve": {
-            "train": trained.train_curve,
-            "validation": [v * unit for v in trained.validation_curve],
+            "train": trained.curve.training,
+            "validation": [v * data.unit for v in trained.curve.validation],
         },
         "skipped_meta_steps": trained.skipped,
     }
-
-
-def _parts(data: Prepared, config: dict[str, Any], device: torch.device) -> dict[str, Rows]:
-    encode, encode_privileged = encoders(data, config["split"])
-    x = encode(data.inputs.numeric, data.inputs.codes)
-    x_star = encode_privileged(data.privileged.numeric, data.privileged.codes)
-    if config["candidate"] == "oracle":
-        x = torch.cat([x, x_star], 1)
-    split = data.split_for(config["split"])
-    return {
-        name: Rows(*(t[rows].to(device) for t in (x, x_star, data.y, data.standard(data.label))))
-        for name, rows in (
-            ("train", split.train),
-            ("validation", split.validation),
-            ("test", split.test),
+    if config["final"]:
+        _keep_predictions(
+            own, _levels(data, config, _predictions(trained, parts["test"], output, data))
         )
-    }
+        buffer = io.BytesIO()
+        state = {k: v.cpu() for k, v in trained.student.state_dict().items()}
+        torch.save(state, buffer)
+        write_atomic(own / "student.pt", buffer.getvalue())
+        record["columns"] = _columns(config, data, trained, parts, output)
+    return record
 
 
-def _keep(trained: Trained, test: Rows, own: Path) -> None:
+def _columns(
+    config: dict[str, Any],
+    data: Prepared,
+    trained: Trained,
+    parts: dict[str, Rows],
+    output: Output,
+) -> dict[str, float]:
+    """What LDT's teacher, or the oracle, makes of each privileged column."""
+    _, encoder = encoders(data, config["split"])
+    columns = foremost(parts["train"], encoder.features_of(data.privileged_columns))
+    if config["candidate"] == "oracle":
+        found = reliance(trained.student, parts["validation"], output, columns, config["seed"])
+        return {name: rise * data.unit for name, rise in found.items()}
+    if config["candidate"] == "ldt" and trained.teacher is not None:
+        return sensitivity(trained.teacher, parts["train"], columns, config["seed"])
+    return {}
+
+
+def _predictions(
+    trained: Trained, test: Rows, output: Output, data: Prepared
+) -> dict[str, np.ndarray[Any, Any]]:
     with torch.no_grad():
-        logits, _ = trained.student(test.x)
+        logits = torch.cat(
+            [trained.student(test.features(e))[0].float().cpu() for e in test.chunks()]
+        ).double()
+    if output.plain:
+        return {"prediction": (logits[:, 0] * data.scale + data.offset).numpy()}
+    log_p = logits.log_softmax(-1)
+    if data.values is None:
+        return {"probability": log_p.exp().numpy()}
+    nll = -log_p.gather(1, test.y.cpu()[:, None])[:, 0]
+    return {"prediction": (log_p.exp() @ data.values).numpy(), "nll": nll.numpy()}
+
+
+def _levels(
+    data: Prepared, config: dict[str, Any], found: dict[str, np.ndarray[Any, Any]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Predictions of the label, where the student predicts its change."""
+    if "prediction" not in found:
+        return found
+    level = data.level(torch.from_numpy(found["prediction"]), data.split_for(config["split"]).test)
+    return {**found, "prediction": level.numpy()}
+
+
+def _keep_predictions(own: Path, found: dict[str, np.ndarray[Any, Any]]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, logits=logits.float().cpu().numpy())
+    np.savez(buffer, **found)  # type: ignore[arg-type]
     write_atomic(own / "test.npz", buffer.getvalue())
-    buffer = io.BytesIO()
-    state = {k: v.cpu() for k, v in trained.student.state_dict().items()}
-    torch.save(state, buffer)
-    write_atomic(own / "student.pt", buffer.getvalue())

@@ -61,24 +61,40 @@ def assign_roles(
             raise invalid(role, _known(name, names), name)
     if group == label:
         raise invalid("group", "another column than the label", group)
-    privileged: set[str] = set()
-    for pattern in privileged_patterns:
-        exact = [pattern] if pattern in names else []
-        matched = exact or [name for name in names if fnmatchcase(name, pattern)]
-        if not matched:
-            raise invalid("privileged", f"a pattern for {_known(pattern, names)}", pattern)
-        for role, name in (("label", label), ("group", group)):
-            if name in matched:
-                raise invalid(
-                    "privileged", f"a pattern that leaves out the {role} `{name}`", pattern
-                )
-        privileged.update(matched)
+    privileged = set(named("privileged", privileged_patterns, names, label=label, group=group))
     inputs = tuple(name for name in names if name not in {label, group} | privileged)
     if not inputs:
         raise invalid(
             "privileged", "patterns that leave at least one input column", sorted(privileged)
         )
     return Roles(inputs, tuple(name for name in names if name in privileged), label, group)
+
+
+def named(
+    parameter: str, patterns: Iterable[str], names: Sequence[str], **others: str | None
+) -> tuple[str, ...]:
+    """The columns that names or globs mean, in the order of the table.
+
+    Args:
+        parameter: what gave the patterns.
+        patterns: names, or globs; a column named exactly like a glob wins over the glob.
+        names: the columns.
+        others: role → a column that no pattern may mean.
+
+    Raises:
+        InvalidInput: A pattern means no column, or one of ``others``.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        exact = [pattern] if pattern in names else []
+        matched = exact or [name for name in names if fnmatchcase(name, pattern)]
+        if not matched:
+            raise invalid(parameter, f"a pattern for {_known(pattern, names)}", pattern)
+        for role, name in others.items():
+            if name in matched:
+                raise invalid(parameter, f"a pattern that leaves out the {role} `{name}`", pattern)
+        found.update(matched)
+    return tuple(name for name in names if name in found)
 
 
 def _known(name: str, names: Sequence[str]) -> str:

@@ -20,20 +20,23 @@ from ._columns import Column
 from ._encode import Codes, Encoder
 from ._label import Bins, Classes, label_from_json
 
-FORMAT = 1
+FORMAT = 2
 _CHECKED_ROWS = 256
 
 
 class Deployed(nn.Module):
     """Encoder and student as one module that needs only the present.
 
-    Classification: p = softmax(logits), ``[n, K]``. Regression: Σ_b p_b·value_b, ``[n]``, in
-    label units.
+    Classification: p = softmax(logits), ``[n, K]``. Regression: Σ_b p_b·value_b, or offset +
+    scale · output, ``[n]``, in label units. Of a series it takes windows, oldest row first.
 
     Args:
         encoder: ``(numeric, codes) → features``.
         student: ``features → (logits [n, K], activations)``; the activations are not used.
         values: The label's ``values``: None for classes, ``[K]`` for bins.
+        unit: (offset, scale) of a student whose output is the number itself; None for others.
+        anchor: (column, otherwise) of a student that predicts the change of a number: which of the
+            numeric columns is the label, and what stands where it is missing now; None for others.
 
     Example:
         >>> class Student(nn.Module):
@@ -49,17 +52,39 @@ class Deployed(nn.Module):
 
     values: Tensor | None
 
-    def __init__(self, encoder: Encoder, student: nn.Module, values: Tensor | None) -> None:
+    unit: Tensor | None
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        student: nn.Module,
+        values: Tensor | None,
+        unit: tuple[float, float] | None = None,
+        anchor: tuple[int, float] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.student = student
         self.register_buffer("values", values)
+        self.register_buffer("unit", None if unit is None else torch.tensor(unit))
+        self.anchor = anchor
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Probabilities ``[n, K]`` or predictions ``[n]`` of :class:`Codes`' two tensors."""
-        logits, _ = self.student(self.encoder(numeric, codes))
-        probabilities: Tensor = logits.softmax(dim=-1)
-        return probabilities if self.values is None else probabilities @ self.values
+        """Probabilities ``[n, K]`` or predictions ``[n]`` of :class:`Codes`' two tensors.
+
+        Both are ``[n, columns]``, or ``[n, history, columns]`` of a series.
+        """
+        logits, _ = self.student(self.encoder(numeric, codes).flatten(1))
+        found: Tensor = logits.softmax(dim=-1)
+        if self.unit is not None:
+            found = self.unit[0] + self.unit[1] * logits[:, 0]
+        elif self.values is not None:
+            found = found @ self.values
+        if self.anchor is not None:
+            column, otherwise = self.anchor
+            now = numeric[:, -1, column]
+            found = found + torch.where(now.isnan(), torch.full_like(now, otherwise), now)
+        return found
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,7 @@ class Loaded:
         label: The classes or bins.
         label_name: The column that is predicted.
         na: The tokens that meant "missing" in training, beside the usual ones.
+        series: Of a series, ``history``, ``horizon``, ``time``, ``step`` and ``group``.
     """
 
     module: Callable[..., Any]
@@ -79,6 +105,7 @@ class Loaded:
     label: Classes | Bins
     label_name: str
     na: tuple[str, ...]
+    series: dict[str, Any] | None
 
 
 def save_deployed(
@@ -90,6 +117,7 @@ def save_deployed(
     *,
     label_name: str,
     na: Iterable[str] = (),
+    series: dict[str, Any] | None = None,
 ) -> None:
     """Write ``student.onnx``, ``student.pt2`` and, last, ``schema.json``; each whole or not at all.
 
@@ -105,6 +133,7 @@ def save_deployed(
         example: Rows to compare on, at least one.
         label_name: The column that is predicted.
         na: The tokens that meant "missing" in training, beside the usual ones.
+        series: What :class:`Loaded` says of it; None for a table.
 
     Raises:
         InvalidInput: Columns, label and model do not fit together.
@@ -131,6 +160,7 @@ def save_deployed(
         "label": {"name": label_name, **label.to_json()},
         "na": list(na),
         "onnx_output": output,
+        "series": series,
     }
     inputs = (example.numeric, example.codes)
     save_pt2(deployed, inputs, folder / "student.pt2", mapping=schema)
@@ -139,10 +169,11 @@ def save_deployed(
 
 def _check_fit(deployed: Deployed, label: Classes | Bins, example: Codes) -> None:
     values = label.values
-    same = deployed.values is None if values is None else deployed.values is not None
+    plain = deployed.unit is not None
+    same = deployed.values is None if values is None or plain else deployed.values is not None
     if same and values is not None and deployed.values is not None:
         same = torch.equal(values, deployed.values)
-    if not same:
+    if not same or (plain and values is None):
         raise invalid("deployed.values", "the `values` of the label", deployed.values)
     with torch.no_grad():
         found = deployed(example.numeric[:1], example.codes[:1]).shape
@@ -173,4 +204,5 @@ def load_deployed(folder: str | os.PathLike[str]) -> Loaded:
         label_from_json(schema["label"]),
         schema["label"]["name"],
         tuple(schema["na"]),
+        schema["series"],
     )

@@ -73,6 +73,10 @@ class Codes:
         """The rows asked for."""
         return Codes(self.numeric[rows], self.codes[rows])
 
+    def windows(self, present: Tensor, history: int) -> Codes:
+        """``history`` rows up to each of those asked for, oldest first: ``[n, history, …]``."""
+        return self[present[:, None] + torch.arange(1 - history, 1)]
+
 
 def _codes(cells: pd.Series, column: Column) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     known: dict[str | None, int] = {None: MISSING}
@@ -130,6 +134,21 @@ class Encoder(nn.Module):
         self.register_buffer("code_columns", torch.tensor(code_columns, dtype=torch.int64))
         self.register_buffer("code_values", torch.tensor(code_values, dtype=torch.int64))
         self.n_features = len(mean) + len(self.missing_columns) + len(code_columns)
+        self.sources = (
+            [("numeric", j) for j in range(len(mean))]
+            + [("numeric", int(j)) for j in self.missing_columns]
+            + [("categorical", j) for j in code_columns]
+        )
+
+    def features_of(self, columns: Sequence[Column]) -> dict[str, list[int]]:
+        """Which features come from each column; a column may have none."""
+        places = {"numeric": 0, "categorical": 0}
+        found: dict[str, list[int]] = {}
+        for column in columns:
+            source = (column.kind, places[column.kind])
+            places[column.kind] += 1
+            found[column.name] = [i for i, other in enumerate(self.sources) if other == source]
+        return found
 
     @classmethod
     def fit(cls, columns: Sequence[Column], numeric: Tensor, codes: Tensor) -> Encoder:
@@ -149,14 +168,14 @@ class Encoder(nn.Module):
         return cls(mean.float(), scale, ~there.all(0), seen)
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Features ``[n, n_features]`` of ``numeric`` ``[n, N]`` and ``codes`` ``[n, C]``."""
+        """Features ``[..., n_features]`` of ``numeric`` ``[..., N]`` and ``codes`` ``[..., C]``."""
         parts = []
         if len(self.mean):
             gone = numeric.isnan()
             z = ((numeric - self.mean) / self.scale).clamp(-CLIP, CLIP)
             parts += [z.masked_fill(gone, 0.0)]
             if len(self.missing_columns):
-                parts += [gone[:, self.missing_columns].float()]
+                parts += [gone[..., self.missing_columns].float()]
         if len(self.code_values):
-            parts += [(codes[:, self.code_columns] == self.code_values).float()]
-        return torch.cat(parts, dim=1)
+            parts += [(codes[..., self.code_columns] == self.code_values).float()]
+        return torch.cat(parts, dim=-1)

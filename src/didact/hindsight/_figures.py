@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..export._frame import COLOURS, STYLE, figure, gallery
 from ._metrics import BASELINE, CEILING, Metrics
-from ._wording import MAIN, present, title
+from ._wording import MAIN, number, present, score, title
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -16,7 +16,10 @@ _LOOKS = {
     "no_teacher": ("ink", "o"),
     "auxiliary": ("blue", "s"),
     "fixed_teacher": ("purple", "^"),
+    "generalised_distillation": ("violet", "v"),
+    "tram": ("teal", "P"),
     "ldt": ("orange", "o"),
+    "trees": ("brown", "X"),
     "oracle": ("green", "D"),
 }
 
@@ -110,3 +113,54 @@ def curves(metrics: Metrics) -> list[str | Markup]:
         "others, at the start of training, are cut off."
     )
     return [text, gallery(pictures)]
+
+
+def calibrated(metrics: Metrics) -> list[str | Markup]:
+    """What was predicted beside what came, for every candidate that could be used."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    found = {
+        name: record
+        for name in present(metrics)
+        if name != CEILING and (record := metrics["candidates"][name]["calibration"]) is not None
+    }
+    if not found:
+        return ["No candidate has finite predictions."]
+    ends = [v for record in found.values() for v in (*record["predicted"], *record["observed"])]
+    low, top = min(ends), max(ends)
+    margin = 0.05 * (top - low) or 0.05
+    pictures = []
+    for name, record in found.items():
+        colour, marker = COLOURS[_LOOKS[name][0]], _LOOKS[name][1]
+        with matplotlib.rc_context(STYLE):
+            drawing = Figure(figsize=(2.4, 2.3), layout="constrained")
+            axes = drawing.subplots()
+            axes.plot([low, top], [low, top], color="#8a8f98", linestyle="--", linewidth=1)
+            axes.plot(
+                record["predicted"], record["observed"], marker, color=colour, markersize=4,
+                linestyle="-", linewidth=1.2,
+            )  # fmt: skip
+            axes.set_xlim(low - margin, top + margin)
+            axes.set_ylim(low - margin, top + margin)
+            axes.set_title(title(name), loc="left", fontsize=10)
+            axes.set_xlabel("predicted")
+            axes.set_ylabel("observed")
+            axes.locator_params(nbins=5)
+            axes.grid()
+        error = f"mean distance from the diagonal {number(record['error'])}"
+        pictures.append(figure(drawing, "", f"Calibration of {title(name)}: {error}."))
+    classes = metrics["data"]["classes"]
+    if classes is None:
+        what = "the predicted number and the mean of the label"
+    elif len(classes) == 2:
+        what = f"the predicted chance of “{classes[1]}” and how often it came"
+    else:
+        what = "the predicted chance of the most probable class and how often it was right"
+    errors = "; ".join(f"{title(n)} {score(record['error'])}" for n, record in found.items())
+    return [
+        f"Test rows in ten parts of equally many by prediction; of each part {what}. On the dashed "
+        "line the two agree: above it the predictions are too low, below it too high.",
+        gallery(pictures),
+        f"Mean distance from the line: {errors}.",
+    ]

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from .. import __version__
@@ -19,26 +20,34 @@ from ._label import Bins, Classes
 from ._measure import best_run, measure
 from ._metrics import CANDIDATES, FORMAT, CandidateRecord, Metrics
 from ._network import Student
-from ._prepared import SPLIT_SEED, Prepared, encoders, prepare
+from ._prepare import SPLIT_SEED, Question, prepare
+from ._prepared import Prepared, encoders
+from ._probe import given_away
 from ._report import report
 from ._runs import Runs
 from ._settings import Settings
 from ._verdict import judge
 
-BUDGET = {"epochs": 200, "patience": 25}
-QUICK_BUDGET = {"epochs": 60, "patience": 60}
+EPOCHS, PATIENCE = 1000, 25
+QUICK_EPOCHS = 60
 
 
 def fit(
     data: str | os.PathLike[str],
     *,
     label: str,
-    privileged: Iterable[str],
+    privileged: Iterable[str] = (),
+    drop: Iterable[str] = (),
     group: str | None = None,
     task: str = "auto",
     na: Iterable[str] = (),
+    history: int | None = None,
+    horizon: int | None = None,
+    time: str | None = None,
+    split: str = "auto",
     seeds: int = 3,
     trials: int = 20,
+    epochs: int | None = None,
     out: str | os.PathLike[str] = "didact-fit",
     device: str = "auto",
     quick: bool = False,
@@ -48,10 +57,14 @@ def fit(
     """Find out whether columns known only in hindsight help, and keep a model of the others.
 
     Candidates learn from the training rows: without a teacher, with an auxiliary task, with a
-    fixed random teacher, with LDT, and, as the ceiling, with the privileged columns as inputs.
-    Each has its settings chosen by the same number of trials on validation rows, and is then
-    trained once per seed. Test rows are drawn once and take no part in training, in scaling or
-    in any choice.
+    fixed random teacher, by generalised distillation, by TRAM, with LDT; boosted trees on the
+    inputs; and, as the ceiling, a student with the privileged columns as inputs. Each has its
+    settings chosen by the same number of trials on validation rows, and is then trained once
+    per seed until its validation loss stops improving. Test rows are drawn once and take no part
+    in training, in scaling or in any choice.
+
+    With ``history`` H and ``horizon`` K the rows are a series: the inputs are the last H rows of
+    all columns, the label is the column K rows ahead, and the rows between are privileged.
 
     A run that was killed goes on where it was when called again, and ends with the same
     ``metrics.json``.
@@ -59,12 +72,24 @@ def fit(
     Args:
         data: a table, CSV or Parquet.
         label: the column to predict.
-        privileged: names or globs of the columns known only in hindsight.
-        group: a column whose equal values must stay on one side of every split.
+        privileged: names or globs of the columns known only in hindsight. Needed for a table; in
+            a series the future of every column is privileged, and these are never inputs.
+        drop: names or globs of columns to leave out.
+        group: a column whose equal values must stay on one side of every split; in a series, one
+            series for each value.
         task: ``"auto"``, ``"classification"`` or ``"regression"``.
         na: tokens that mean "missing", beside the usual ones.
+        history: H ≥ 1, rows of the past, the present included.
+        horizon: K ≥ 2, rows from the present to the label's.
+        time: the column of time stamps, ascending in each series; by default the only column of
+            dates. No example reaches across a step that is not the usual one. Without time
+            stamps every row is one step after the one before.
+        split: of a series: ``"time"`` trains on what came first and tests on what came last
+            (``"auto"``), ``"group"`` keeps each series on one side.
         seeds: training runs per candidate with the chosen settings.
         trials: settings tried per candidate.
+        epochs: most epochs of a run; 1000 (60 if ``quick``). A run ends when 25 epochs brought no
+            gain of 0.1 %; one that does not come so far is cut short and voids the verdict.
         out: the folder for everything; created if missing.
         device: ``"auto"`` (CUDA where there is any), or as for ``torch.device``.
         quick: fixed settings and no search; the verdict is marked a demonstration.
@@ -80,51 +105,66 @@ def fit(
         DidactError: where the folder is in use or cannot be written, or no student could be
             trained.
     """
-    for name, given in (("privileged", privileged), ("na", na)):
+    for name, given in (("privileged", privileged), ("drop", drop), ("na", na)):
         if isinstance(given, str):
             raise invalid(name, "a list of strings, not one string", given)
     check_integer("seeds", seeds)
     check_integer("trials", trials)
+    most = (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
+    check_integer("epochs", most)
     chosen_device = _device(device)
     if jobs is None:
         jobs = cores() if torch.device(chosen_device).type == "cpu" else 1
     check_integer("jobs", jobs)
-    prepared, target, facts = prepare(Path(data), label, list(privileged), group, task, list(na))
+    question = Question(
+        label, tuple(privileged), tuple(drop), group, task, tuple(na), history, horizon, time, split
+    )
+    prepared, target, facts = prepare(Path(data), question)
     with locked(out) as home:
         _refuse_another(home, facts["data"])
         state = home / "state"
         state.mkdir(exist_ok=True)
         prepared.save(state / "prepared.pt")
         runs = Runs(
-            home, facts["key"], chosen_device, QUICK_BUDGET if quick else BUDGET, jobs,
-            total=len(CANDIDATES) * (seeds + (0 if quick else trials)),
+            home, prepared, facts["key"], chosen_device,
+            {"epochs": most, "patience": QUICK_EPOCHS if quick else PATIENCE}, jobs,
+            total=len(CANDIDATES) * (seeds + (0 if quick else trials)) + 1,
         )  # fmt: skip
         with runs.progress:
-            found = {
-                name: runs.start(name) if quick else runs.search(name, trials)
-                for name in CANDIDATES
-            }
+            found = runs.start(CANDIDATES) if quick else runs.search(CANDIDATES, trials)
             final = runs.final({name: settings for name, (settings, _) in found.items()}, seeds)
+            predictability = runs.probe()
         candidates, losses, groups = measure(prepared, found, final, home)
+        cut_short = [
+            name
+            for name, record in candidates.items()
+            if any(r["cut_short"] for r in record["seeds"])
+        ]
         verdict = judge(
             losses,
             {name: candidates[name]["validation"] for name in candidates},
             groups=groups,
             demonstration=quick,
+            # A demonstration has a fixed number of epochs, and says that it decides nothing.
+            cut_short=() if quick else cut_short,
             unit=_unit(target),
         )
         deployed = best_run(candidates)
+        told = facts["data"]
         metrics = {
             "format": FORMAT,
             "didact": __version__,
             "command": command,
             "versions": {
                 "python": platform.python_version(),
-                **{name: version(name) for name in ("torch", "numpy", "pandas", "optuna")},
+                **{
+                    name: version(name)
+                    for name in ("torch", "numpy", "pandas", "scikit-learn", "optuna")
+                },
             },
-            "data": facts["data"],
+            "data": {**told, "warnings": [*told["warnings"], *given_away(predictability["label"])]},
             "split": {
-                "kind": "random" if group is None else "group",
+                "kind": told["split"],
                 "seed": SPLIT_SEED,
                 "train": len(prepared.split.train),
                 "validation": len(prepared.split.validation),
@@ -133,17 +173,20 @@ def fit(
             "settings": {
                 "quick": quick,
                 "trials": 0 if quick else trials,
+                "epochs": most,
                 "seeds": list(range(seeds)),
                 "device": chosen_device,
             },
             "loss": _unit(target),
+            "persistence": _persistence(prepared),
             "candidates": candidates,
+            "predictability": predictability,
             "deployed": deployed,
             "verdict": verdict.to_json(),
         }
         write_atomic(home / "report.html", report(cast(Metrics, metrics)))
         write_json(home / "metrics.json", metrics)
-        _export(home, prepared, target, candidates, deployed, runs, label, list(na))
+        _export(home, prepared, target, candidates, deployed, runs, question, told["series"])
     return cast(Metrics, metrics)
 
 
@@ -152,7 +195,7 @@ def _refuse_another(home: Path, data: dict[str, Any]) -> None:
     if not (home / "metrics.json").exists():
         return
     stored = read_json(home / "metrics.json").get("data", {})
-    asked = ("sha256", "label", "inputs", "privileged", "group", "task")
+    asked = ("sha256", "label", "inputs", "privileged", "group", "task", "series", "split")
     if different := [name for name in asked if stored.get(name) != data[name]]:
         raise InvalidInput(
             "Parameter `out` should be a folder without the results of another fit. "
@@ -174,8 +217,24 @@ def _device(device: str) -> str:
     return device
 
 
+def _persistence(prepared: Prepared) -> float | None:
+    """Test loss of the prediction that the label stays as it is; of a series of numbers."""
+    if prepared.anchor is None:
+        return None
+    return float(prepared.label[prepared.split.test].square().mean())
+
+
 def _unit(target: Classes | Bins) -> str:
     return "log loss" if isinstance(target, Classes) else "squared error"
+
+
+def _anchor(prepared: Prepared, label: str) -> tuple[int, float]:
+    """Which numeric column is the label, and the anchor of examples where it is missing."""
+    numeric = [column.name for column in prepared.columns if column.kind == "numeric"]
+    split = prepared.split
+    seen = np.concatenate([split.train, split.validation])
+    level = prepared.level(prepared.label[seen], seen)
+    return numeric.index(label), float(level.mean())
 
 
 def _export(
@@ -185,22 +244,39 @@ def _export(
     candidates: dict[str, CandidateRecord],
     deployed: dict[str, Any],
     runs: Runs,
-    label: str,
-    na: list[str],
+    question: Question,
+    series: dict[str, Any] | None,
 ) -> None:
     settings = cast(Settings, candidates[deployed["candidate"]]["settings"])
     config = runs.config(deployed["candidate"], settings, deployed["seed"], final=True)
     encoder, _ = encoders(prepared, deployed["seed"])
+    output = prepared.output(settings, torch.device("cpu"))
     student = Student(
-        encoder.n_features,
-        prepared.outputs,
+        encoder.n_features * prepared.history,
+        output.size,
         width=settings["width"],
         depth=settings["depth"],
         dropout=settings["dropout"],
     )
     stored = torch.load(runs.folder(config) / "student.pt", weights_only=True)
     student.load_state_dict(stored)
-    rows = prepared.split.train
-    example = prepared.inputs[rows[:256]]
-    model = Deployed(encoder, student, target.values)
-    save_deployed(home, model, prepared.columns, target, example, label_name=label, na=na)
+    examples = prepared.present[prepared.split.train[:256]]
+    model = Deployed(
+        encoder,
+        student,
+        None if output.plain else target.values,
+        (prepared.offset, prepared.scale) if output.plain else None,
+        None if prepared.anchor is None else _anchor(prepared, question.label),
+    )
+    save_deployed(
+        home,
+        model,
+        prepared.columns,
+        target,
+        prepared.inputs.windows(examples, prepared.history)
+        if series
+        else prepared.inputs[examples],
+        label_name=question.label,
+        na=question.na,
+        series=None if series is None else {**series, "group": question.group},
+    )

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 
 from .._checks import DidactError
 from ._bootstrap import paired_bootstrap
-from ._metrics import BASELINE, CEILING, CandidateRecord
+from ._calibration import calibration
+from ._metrics import BASELINE, CEILING, TREES, CandidateRecord
 from ._prepared import Prepared
 from ._scores import score_intervals, scores
 from ._settings import Settings
@@ -25,13 +25,13 @@ def measure(
 ) -> tuple[dict[str, CandidateRecord], dict[str, Any], np.ndarray[Any, Any] | None]:
     """Scores of all runs on the test rows, and the losses per row that the verdict needs."""
     test = prepared.split.test
-    y, label = prepared.y[test].numpy(), prepared.label[test].numpy()
+    y, label = prepared.y[test].numpy(), prepared.level(prepared.label[test], test).numpy()
     groups = None if prepared.groups is None else prepared.groups[test].numpy()
     losses: dict[str, np.ndarray[Any, Any]] = {}
     predictions: dict[str, dict[str, Any]] = {}
     for name, runs in final.items():
         if all(record["validation"] is not None for record, _ in runs):
-            predictions[name] = _predictions([folder for _, folder in runs], prepared, y)
+            predictions[name] = _predictions([folder for _, folder in runs])
             losses[name] = _row_losses(predictions[name], y, label)
     if BASELINE not in losses:
         errors = [r["error"] for r, _ in final[BASELINE] if r["error"]]
@@ -59,29 +59,31 @@ def measure(
                     "test": {metric: _finite(v[seed]) for metric, v in per_seed.items()},
                     "epochs": r.get("epochs", 0),
                     "curve": r.get("curve", {"train": [], "validation": []}),
+                    "cut_short": r.get("cut_short", False),
                     "skipped_meta_steps": r.get("skipped_meta_steps", 0),
                 }
                 for seed, r in enumerate(records)
             ],
             "test": {metric: interval.to_json() for metric, interval in intervals.items()},
             "gain": None if gain is None else gain.to_json(),
+            "calibration": calibration(target, **predictions[name]) if there else None,
+            "columns": _mean([r.get("columns", {}) for r in records]),
         }
     return candidates, losses, groups
 
 
-def _predictions(
-    folders: list[Path], prepared: Prepared, y: np.ndarray[Any, Any]
-) -> dict[str, Any]:
-    logits = []
+def _predictions(folders: list[Path]) -> dict[str, Any]:
+    """What each seed predicted for the test rows: name → ``[seeds, …]``."""
+    found: list[dict[str, np.ndarray[Any, Any]]] = []
     for folder in folders:
         with np.load(folder / "test.npz") as stored:
-            logits.append(torch.from_numpy(stored["logits"]).double())
-    log_p = torch.stack(logits).log_softmax(-1)
-    if prepared.values is None:
-        return {"probability": log_p.exp().numpy()}
-    nll = -log_p.gather(2, torch.from_numpy(y)[None, :, None].expand(len(log_p), -1, 1))[..., 0]
-    prediction = log_p.exp() @ prepared.values
-    return {"prediction": prediction.numpy(), "nll": nll.numpy()}
+            found.append(dict(stored))
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def _mean(found: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for one in found for name in one)
+    return {n: float(np.mean([one[n] for one in found if n in one])) for n in names}
 
 
 def _row_losses(
@@ -102,7 +104,7 @@ def best_run(candidates: dict[str, CandidateRecord]) -> dict[str, Any]:
     able = {
         name: record["validation"]
         for name, record in candidates.items()
-        if name != CEILING and record["validation"] is not None
+        if name not in (CEILING, TREES) and record["validation"] is not None
     }
     name = min(able, key=lambda candidate: able[candidate])
     run = min(candidates[name]["seeds"], key=lambda r: cast(float, r["validation"]))

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-Outcome = Literal["helps", "does not help", "too little data to tell"]
+Outcome = Literal["helps", "does not help", "too little data to tell", "cut short"]
 Setting = float | int | str | bool | None
 
-FORMAT = 1
+FORMAT = 2
 """The version of the schema; :func:`didact.hindsight._report.report` refuses any other."""
 
 BASELINE = "no_teacher"
 """Learns from the inputs alone: what every other candidate is compared with."""
 
-METHODS = ("auxiliary", "fixed_teacher", "ldt")
+METHODS = ("auxiliary", "fixed_teacher", "generalised_distillation", "tram", "ldt")
 """Candidates that use hindsight in training and only the inputs at test time."""
+
+TREES = "trees"
+"""Gradient-boosted trees on the inputs alone: what a practitioner would use instead."""
 
 CEILING = "oracle"
 """Has the privileged columns as inputs: shows what could be gained, cannot be deployed."""
 
-CANDIDATES = (BASELINE, *METHODS, CEILING)
+CANDIDATES = (BASELINE, *METHODS, TREES, CEILING)
 
 
 class IntervalRecord(TypedDict):
@@ -36,18 +39,18 @@ class IntervalRecord(TypedDict):
     high: float | None
 
 
-class VersionsRecord(TypedDict):
-    """The software the run was made with."""
+class SeriesRecord(TypedDict):
+    """How examples were cut out of a series. ``step``: seconds; null without time stamps."""
 
-    python: str
-    torch: str
-    numpy: str
-    pandas: str
-    optuna: str
+    history: int
+    horizon: int
+    time: str | None
+    step: float | None
+    examples: int
 
 
 class DataRecord(TypedDict):
-    """The table, and the part each column plays."""
+    """The table, and the part each column plays. ``series`` is null for a table of examples."""
 
     file: str
     sha256: str
@@ -61,12 +64,13 @@ class DataRecord(TypedDict):
     warnings: list[str]
     classes: list[str] | None
     bins: int | None
+    series: SeriesRecord | None
 
 
 class SplitRecord(TypedDict):
     """How rows were divided, and the number of rows in each part."""
 
-    kind: Literal["random", "group"]
+    kind: Literal["random", "group", "time"]
     seed: int
     train: int
     validation: int
@@ -78,6 +82,7 @@ class SettingsRecord(TypedDict):
 
     quick: bool
     trials: int
+    epochs: int
     seeds: list[int]
     device: str
 
@@ -97,18 +102,39 @@ class CurveRecord(TypedDict):
 
 
 class SeedRecord(TypedDict):
-    """One training run with the chosen settings. ``test``: metric name → value."""
+    """One training run with the chosen settings. ``test``: metric name → value.
+
+    ``cut_short``: the budget ended while the validation loss still fell.
+    """
 
     seed: int
     validation: float | None
     test: dict[str, float | None]
     epochs: int
     curve: CurveRecord
+    cut_short: bool
     skipped_meta_steps: int
 
 
+class CalibrationRecord(TypedDict):
+    """What was predicted, and what came, in ten parts of equally many rows, by prediction.
+
+    Of a classification the chance of the second of two classes, or of the most probable of more;
+    of a regression the number. ``error``: mean of \\|predicted − observed\\| over rows.
+    """
+
+    predicted: list[float]
+    observed: list[float]
+    error: float
+
+
 class CandidateRecord(TypedDict):
-    """One candidate. ``test`` has the metrics over all seeds, first the one that is compared.
+    """One candidate.
+
+    ``columns``: for ``ldt``, how much its teacher depends on each privileged column, 0 to 1; for
+    ``oracle``, how much its loss rises when the column is shuffled; means over seeds.
+
+    ``test`` has the metrics over all seeds, first the one that is compared.
 
     These are, for a classification, ``log_loss``, ``accuracy`` and, of two classes, ``auc``; for a
     regression ``squared_error``, ``rmse``, ``mae``, ``r2``, and ``log_loss`` of the binned label.
@@ -121,6 +147,19 @@ class CandidateRecord(TypedDict):
     seeds: list[SeedRecord]
     test: dict[str, IntervalRecord]
     gain: IntervalRecord | None
+    calibration: CalibrationRecord | None
+    columns: dict[str, float]
+
+
+class PredictabilityRecord(TypedDict):
+    """How much boosted trees with fixed settings explain: 1 − loss / loss of a constant.
+
+    On test rows. ``label``: from x*; ``columns``: each privileged column from x. Null where there
+    was nothing to explain.
+    """
+
+    label: float | None
+    columns: dict[str, float | None]
 
 
 class DeployedRecord(TypedDict):
@@ -141,6 +180,8 @@ class VerdictRecord(TypedDict):
     relative_gain: float | None
     ceiling: IntervalRecord | None
     share: float | None
+    trees: IntervalRecord | None
+    cut_short: list[str]
     smallest_gain: float
     level: float
     rows: int
@@ -150,16 +191,19 @@ class VerdictRecord(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The whole file. ``loss`` names what validation losses, gains and the verdict measure."""
+    """The whole file. ``loss`` names what validation losses, gains and the verdict measure;
+    ``persistence`` is the test loss of predicting that the label of a series stays as it is."""
 
     format: int
     didact: str
     command: str
-    versions: VersionsRecord
+    versions: dict[str, str]
     data: DataRecord
     split: SplitRecord
     settings: SettingsRecord
     loss: Literal["log loss", "squared error"]
+    persistence: float | None
     candidates: dict[str, CandidateRecord]
+    predictability: PredictabilityRecord
     deployed: DeployedRecord
     verdict: VerdictRecord

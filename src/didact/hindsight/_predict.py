@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._checks import InvalidInput, invalid
+from .._checks import InvalidInput, invalid, listed
 from ..runs import write_atomic
 from ._deploy import Loaded, load_deployed
 from ._encode import Codes
 from ._label import Classes
-from ._table import read_table
+from ._prepare import group_codes
+from ._series import find_examples
+from ._table import numbers, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,10 @@ def predict(
 
     Only the input columns are read; label, privileged and any other columns are ignored and
     need not be there. A category not seen in training is "other".
+
+    Of a series every row is predicted that has enough rows behind it, by the same rules for
+    groups and time as in ``fit``: the prediction of a row is the label ``horizon`` rows after it.
+    The other rows get an empty cell.
 
     Args:
         folder: Holds ``schema.json`` and ``student.pt2``.
@@ -64,15 +70,52 @@ def predict(
     loaded = load_deployed(folder)
     text = [column.name for column in loaded.columns if column.kind == "categorical"]
     table = read_table(data_path, na=[*loaded.na, *na], text=text)
-    codes = Codes.of(table, loaded.columns)
+    if loaded.series is None:
+        predictions = _named(loaded, _run(loaded, Codes.of(table, loaded.columns)))
+    else:
+        predictions = _of_series(loaded, table, loaded.series)
+    write_atomic(out, predictions.to_csv(index=False, lineterminator="\n"))
+    return len(predictions)
+
+
+def _of_series(loaded: Loaded, table: pd.DataFrame, series: dict[str, Any]) -> pd.DataFrame:
+    for role in ("time", "group"):
+        if series[role] is not None and series[role] not in table.columns:
+            rule = f"a table with the {role} `{series[role]}`; it has {listed(table.columns)}"
+            raise invalid("data", rule, "none")
+    time = series["time"]
+    found = find_examples(
+        len(table),
+        groups=group_codes(table, series["group"]),
+        time=None if time is None else numbers(table[time], time=True),
+        step=series["step"],
+        history=series["history"],
+        horizon=0,
+    )
+    codes = Codes.of(table.iloc[found.order], loaded.columns)
+    at = torch.from_numpy(found.present)
+    made = [
+        _run(loaded, codes.windows(part, series["history"]))
+        for part in torch.split(at, _BATCH)
+        if len(part)
+    ]
+    if not made:
+        raise InvalidInput(
+            f"Parameter `data` should have {series['history']} rows in a row, without a gap, of "
+            "one series. Found none."
+        )
+    predictions = _named(loaded, np.concatenate(made))
+    return predictions.set_axis(found.order[found.present], axis=0).reindex(range(len(table)))
+
+
+def _run(loaded: Loaded, codes: Codes) -> NDArray[np.float32]:
+    """What the model says of rows or windows, in batches that fit in memory."""
     with torch.no_grad():
         batches = [
             loaded.module(codes.numeric[i : i + _BATCH], codes.codes[i : i + _BATCH]).numpy()
             for i in range(0, len(codes), _BATCH)
         ]
-    predictions = _named(loaded, np.concatenate(batches))
-    write_atomic(out, predictions.to_csv(index=False, lineterminator="\n"))
-    return len(predictions)
+    return np.concatenate(batches)
 
 
 def _named(loaded: Loaded, found: NDArray[np.float32]) -> pd.DataFrame:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._checks import check_choice, invalid
 from ..export._frame import Section, bullets, callout, code, page, table
-from ._figures import curves, forest
-from ._metrics import BASELINE, CANDIDATES, FORMAT, Metrics
+from ._figures import calibrated, curves, forest
+from ._metrics import BASELINE, CANDIDATES, FORMAT, Metrics, SplitRecord
+from ._privileged import mattered, predictability
 from ._results import scores_table, training
 from ._use import use
 from ._wording import MAIN, joined, number, present, title
@@ -20,8 +21,14 @@ _MEANS = {
     "auxiliary": "also learns to predict the privileged columns, with a head that is removed.",
     "fixed_teacher": "imitates a random, untrained network that sees the privileged columns; "
     "a control: what any target does, however bad.",
+    "generalised_distillation": "imitates the soft predictions of a model of the privileged "
+    "columns (Lopez-Paz et al. 2016).",
+    "tram": "learns its features through a head that also sees the privileged columns, and "
+    "predicts with one that does not (Collier et al. 2022).",
     "ldt": "learning to distill trajectories: imitates a teacher that sees the privileged columns "
     "and was trained to give the targets from which a student learns best.",
+    "trees": "gradient-boosted trees on the inputs alone (scikit-learn): what is used where nobody "
+    "thinks of hindsight. For comparison; they are not exported.",
     "oracle": "has the privileged columns as inputs. Nobody has them at test time, so it cannot "
     "be used; it shows what could be gained.",
 }
@@ -57,10 +64,10 @@ def report(metrics: Metrics) -> str:
         ImportError: matplotlib or jinja2 is not installed; both are in the extra ``fit``.
 
     Example:
-        >>> report({"format": 2})
+        >>> report({"format": 1})
         Traceback (most recent call last):
         ...
-        didact._checks.InvalidInput: Parameter `metrics` should be of format 1. Found 2.
+        didact._checks.InvalidInput: Parameter `metrics` should be of format 2. Found 1.
     """
     _check(metrics)
     data, settings, verdict = metrics["data"], metrics["settings"], metrics["verdict"]
@@ -75,6 +82,8 @@ def report(metrics: Metrics) -> str:
             Section("", lead),
             Section("Test loss", [forest(metrics), scores_table(metrics)]),
             Section("Candidates", bullets(f"{title(n)}: {_MEANS[n]}" for n in present(metrics))),
+            Section("Privileged columns", [*predictability(metrics), *mattered(metrics)]),
+            Section("Calibration", calibrated(metrics)),
             Section("Learning curves", curves(metrics)),
             Section("Settings and failures", training(metrics)),
             Section("Data", _data(metrics)),
@@ -105,17 +114,25 @@ def _data(metrics: Metrics) -> list[str | Markup]:
     data, split = metrics["data"], metrics["split"]
     parts = ", ".join(f"{number(split[part])} {part}" for part in ("train", "validation", "test"))
     whole = "; rows of one group stay together" if split["kind"] == "group" else ""
+    if data["series"] is not None:
+        parts += f" (of {number(data['series']['examples'])} examples)"
     rows = [
         ["file", data["file"]],
         ["SHA-256", data["sha256"]],
         ["rows", f"{number(data['rows'])}: {parts}"],
-        ["split", f"{split['kind']}, seed {split['seed']}{whole}"],
+        ["split", _split(split, whole)],
         ["label", f"{data['label']} ({data['task']})"],
     ]
     if data["classes"] is not None:
         rows.append(["classes", joined(data["classes"])])
     if data["bins"] is not None:
         rows.append(["bins of the label", number(data["bins"])])
+    if data["series"] is not None:
+        series = data["series"]
+        step = "" if series["step"] is None else f", {number(series['step'])} s a row"
+        rows.append(["inputs of an example", f"the last {series['history']} rows{step}"])
+        rows.append(["label of an example", f"{series['horizon']} rows ahead"])
+        rows.append(["privileged", f"the {series['horizon'] - 1} rows between"])
     if data["group"] is not None:
         rows.append(["group", data["group"]])
     for columns, what in (
@@ -126,6 +143,15 @@ def _data(metrics: Metrics) -> list[str | Markup]:
         rows.append([f"{what} ({len(columns)})", joined(columns)])
     said: list[str | Markup] = [table(["what", "found"], rows, align="ll", caption="The table")]
     return [*said, bullets(data["warnings"]) if data["warnings"] else "No warnings."]
+
+
+def _split(split: SplitRecord, whole: str) -> str:
+    if split["kind"] == "time":
+        return (
+            "in time: trained on what came first, tested on what came last, a gap of the horizon "
+            "between; the same for every seed"
+        )
+    return f"{split['kind']}, seed {split['seed']}{whole}"
 
 
 def _repeat(metrics: Metrics) -> list[str | Markup]:

@@ -56,7 +56,11 @@ def training(metrics: Metrics) -> list[str | Markup]:
         row("validation loss", (score(c["validation"]) for c in found)),
         row("trials", (number(len(c["trials"])) for c in found)),
         row("failed trials", (number(_failed(c)) for c in found)),
-        row("epochs, per seed", (", ".join(str(s["epochs"]) for s in c["seeds"]) for c in found)),
+        row(
+            "epochs or trees, per seed",
+            (", ".join(str(s["epochs"]) for s in c["seeds"]) for c in found),
+        ),
+        row("ended too early", (number(sum(s["cut_short"] for s in c["seeds"])) for c in found)),
         row("skipped meta-steps", (number(_skipped(c)) for c in found)),
     ]
     head = ["setting", *map(title, names)]
@@ -77,6 +81,12 @@ def _troubles(metrics: Metrics) -> str | Markup:
         candidate = metrics["candidates"][name]
         failed, skipped = _failed(candidate), _skipped(candidate)
         lost = [run["seed"] for run in candidate["seeds"] if run["validation"] is None]
+        early = [run["seed"] for run in candidate["seeds"] if run["cut_short"]]
+        if early:
+            said.append(
+                f"{title(name)}: cut short by the budget of {metrics['settings']['epochs']} epochs "
+                f"with seed {joined(early)}, still improving."
+            )
         trials = counted(len(candidate["trials"]), "trial")
         if failed:
             said.append(f"{title(name)}: {failed} of {trials} failed or diverged.")
@@ -86,7 +96,8 @@ def _troubles(metrics: Metrics) -> str | Markup:
         if skipped:
             steps = counted(skipped, "meta-step")
             said.append(f"{title(name)}: {steps} skipped, the meta-gradient was not finite.")
-    return bullets(said) if said else "No trial failed, and no meta-step was skipped."
+    nothing = "No trial failed, no run was cut short, and no meta-step was skipped."
+    return bullets(said) if said else nothing
 
 
 def _failed(candidate: CandidateRecord) -> int:

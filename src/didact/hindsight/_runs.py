@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,36 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..runs import Progress, best, key, run_cells, search
+from ..runs import Progress, Searching, Trial, best, key, run_cells, searching
 from ._cell import run_cell
-from ._settings import SPACES, STARTS, Settings
+from ._prepared import Prepared
+from ._probe import run_probe
+from ._settings import Settings, space, start
 from ._train import FIXED
 
 BATCH_OF_TRIALS = 4
+FIRST_TRIAL_SEED = 1000
+PROBE_SEED = 0
+
+Found = dict[str, tuple[Settings, list[dict[str, Any]]]]
+"""Candidate → chosen settings, and its trials."""
 
 
 class Runs:
     """The cells of one ``fit``: where they live, what they share, how far they are."""
 
     def __init__(
-        self, home: Path, data: str, device: str, budget: dict[str, int], jobs: int, total: int
+        self,
+        home: Path,
+        prepared: Prepared,
+        data: str,
+        device: str,
+        budget: dict[str, int],
+        jobs: int,
+        total: int,
     ) -> None:
         self.home, self.jobs = home, jobs
+        self.kind: Any = {"number": prepared.values is not None, "rows": len(prepared.split.train)}
         # All that decides the numbers of a run: a finished cell counts for these alone.
         self.shared = {
             "didact": __version__,
@@ -74,35 +90,57 @@ class Runs:
         self.done = before + len(configs)
         return records
 
-    def start(self, candidate: str) -> tuple[Settings, list[dict[str, Any]]]:
+    def probe(self) -> dict[str, Any]:
+        """How predictable the label is from x*, and x* from x."""
+        cell = partial(run_probe, prepared=self.cell.keywords["prepared"])
+        config = {**self.shared, "probe": True, "seed": PROBE_SEED}
+        (record,) = run_cells(cell, [config], self.home / "state" / "cells")
+        self.done += 1
+        self.progress.update(self.done)
+        return record
+
+    def start(self, candidates: Sequence[str]) -> Found:
         """Fixed settings, no trials."""
-        return STARTS[candidate], []
+        return {name: (start(name, **self.kind), []) for name in candidates}
 
-    def search(self, candidate: str, trials: int) -> tuple[Settings, list[dict[str, Any]]]:
-        """Settings by TPE, each trial with a seed of its own, none of them a final run's."""
-        count = 0
+    def search(self, candidates: Sequence[str], trials: int) -> Found:
+        """Settings by TPE, each trial with a seed of its own, none of them a final run's.
 
-        def evaluate(batch: list[Settings]) -> list[float]:
-            nonlocal count
-            seeds = range(1000 + count, 1000 + count + len(batch))
-            count += len(batch)
-            records = self.run(
-                [
-                    self.config(candidate, settings, seed, final=False)
-                    for settings, seed in zip(batch, seeds, strict=True)
-                ]
+        The candidates are searched side by side, a batch of each at a time, so that many processes
+        have something to do.
+        """
+        asking: dict[str, Searching] = {
+            name: searching(
+                space(name, **self.kind), trials=trials, batch=BATCH_OF_TRIALS,
+                first=start(name, **self.kind),
             )
-            return [math.inf if r["validation"] is None else r["validation"] for r in records]
+            for name in candidates
+        }  # fmt: skip
+        tried: dict[str, list[Trial]] = {}
+        batches = {name: next(generator) for name, generator in asking.items()}
+        count = 0
+        while batches:
+            # LDT's runs are the longest: no process should wait for one at the end.
+            batches = dict(sorted(batches.items(), key=lambda item: item[0] != "ldt"))
+            configs = {
+                (name, i): self.config(name, settings, FIRST_TRIAL_SEED + count + i, final=False)
+                for name, batch in batches.items()
+                for i, settings in enumerate(batch)
+            }
+            count += BATCH_OF_TRIALS
+            records = dict(zip(configs, self.run(list(configs.values())), strict=True))
+            for name, batch in list(batches.items()):
+                found = [records[name, i]["validation"] for i in range(len(batch))]
+                try:
+                    batches[name] = asking[name].send([math.inf if v is None else v for v in found])
+                except StopIteration as ended:
+                    tried[name] = ended.value
+                    del batches[name]
+        return {name: self._chosen(name, tried[name]) for name in candidates}
 
-        tried = search(
-            SPACES[candidate],
-            evaluate,
-            trials=trials,
-            batch=BATCH_OF_TRIALS,
-            first=STARTS[candidate],
-        )
+    def _chosen(self, name: str, tried: list[Trial]) -> tuple[Settings, list[dict[str, Any]]]:
         finite = any(math.isfinite(t.value) for t in tried)
-        settings = best(tried).settings if finite else STARTS[candidate]
+        settings = best(tried).settings if finite else start(name, **self.kind)
         records = [
             {"settings": t.settings, "validation": t.value if math.isfinite(t.value) else None}
             for t in tried

@@ -7,6 +7,9 @@ from ._metrics import Outcome
 
 _STUDENTS = {
     "auxiliary": "the student with an auxiliary head that predicts the privileged columns",
+    "generalised_distillation": "the student that imitates a model of the privileged columns "
+    "(generalised distillation)",
+    "tram": "the student whose features were learnt beside the privileged columns (tram)",
     "ldt": "the student taught by ldt",
 }
 
@@ -25,6 +28,7 @@ def sentence(
     *,
     runs: int,
     control_as_good: bool,
+    trees: Interval | None = None,
     unit: str,
     level: float,
     smallest_gain: float,
@@ -41,6 +45,7 @@ def sentence(
         ceiling: the same of the oracle; ``None`` without one.
         runs: how many training runs of each candidate the interval was drawn from; of few runs
             it shows too little of how runs differ (see ``paired_bootstrap``), so it is said.
+        trees: (loss(method) − loss(trees)) / loss(no_teacher); ``None`` without trees.
         control_as_good: a random teacher gains at least as much as the method. Said where there
             is a gain that could be taken for hindsight.
 
@@ -63,7 +68,18 @@ def sentence(
     )
     ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain)
     doubt = _CONTROL if control_as_good and outcome != "does not help" and gain.mean > 0 else ""
-    return f"{opening}{comparison}{ceiling_said}.{doubt}"
+    return f"{opening}{comparison}{ceiling_said}.{doubt}{_about_trees(trees)}"
+
+
+def _about_trees(trees: Interval | None) -> str:
+    if trees is None:
+        return ""
+    who = " Gradient-boosted trees on the inputs alone do"
+    if trees.low <= 0 <= trees.high:
+        return f"{who} about as well as this student."
+    than = "better" if trees.low > 0 else "worse"
+    share = _percent(trees.mean)
+    return f"{who} {than} than this student, by {share} of the loss without a teacher."
 
 
 def _opening(outcome: Outcome, *, little: bool) -> str:

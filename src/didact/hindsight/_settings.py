@@ -4,56 +4,100 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..runs import Choice, Real, Space
+from ..runs import Choice, Integer, Real, Space
 
 Settings = dict[str, Any]
 
-_COMMON: Space = {
+BATCH_SIZES = ((4_000, (16, 32, 64)), (20_000, (32, 64, 128)), (None, (64, 128, 256)))
+"""(fewer training rows than, batch sizes)."""
+
+_NETWORK: Space = {
     "learning_rate": Real(3e-4, 1e-2, log=True),
     "weight_decay": Real(1e-4, 1.0, log=True),
-    "batch_size": Choice((16, 32, 64)),
     "width": Choice((32, 64, 128)),
     "depth": Choice((1, 2, 3)),
     "dropout": Choice((0.0, 0.1, 0.3, 0.5)),
 }
-_ALPHA: Space = {"alpha": Real(1e-1, 1e3, log=True)}
-_LDT: Space = {
-    **_ALPHA,
-    "inner_learning_rate": Real(3e-3, 1e-1, log=True),
-    "meta_learning_rate": Real(1e-4, 3e-3, log=True),
-    "inner_steps": Choice((16, 32, 64)),
-    "validation_split": Choice((0.3, 0.5)),
-}
-_COMMON_START: Settings = {
+_NETWORK_START: Settings = {
     "learning_rate": 1e-3,
     "weight_decay": 1e-2,
-    "batch_size": 32,
     "width": 64,
     "depth": 2,
     "dropout": 0.1,
 }
-_LDT_START: Settings = {
-    "alpha": 100.0,
-    "inner_learning_rate": 3e-2,
-    "meta_learning_rate": 1e-3,
-    "inner_steps": 32,
-    "validation_split": 0.3,
+_OWN: dict[str, Space] = {
+    "no_teacher": {},
+    "auxiliary": {"weight": Real(1e-2, 1e1, log=True)},
+    "fixed_teacher": {"alpha": Real(1e-1, 1e3, log=True)},
+    "generalised_distillation": {
+        "imitation": Real(0.1, 1.0),
+        "temperature": Real(0.5, 10.0, log=True),
+    },
+    "tram": {},
+    "ldt": {
+        "alpha": Real(1e-1, 1e3, log=True),
+        "inner_learning_rate": Real(3e-3, 1e-1, log=True),
+        "meta_learning_rate": Real(1e-4, 3e-3, log=True),
+        "inner_steps": Choice((16, 32, 64)),
+        "validation_split": Choice((0.3, 0.5)),
+        "all_rows": Choice((False, True)),
+    },
+    "oracle": {},
+}
+_OWN_START: dict[str, Settings] = {
+    "no_teacher": {},
+    "auxiliary": {"weight": 1.0},
+    "fixed_teacher": {"alpha": 1.0},
+    "generalised_distillation": {"imitation": 0.5, "temperature": 1.0},
+    "tram": {},
+    "ldt": {
+        "alpha": 100.0,
+        "inner_learning_rate": 3e-2,
+        "meta_learning_rate": 1e-3,
+        "inner_steps": 32,
+        "validation_split": 0.3,
+        "all_rows": True,
+    },
+    "oracle": {},
+}
+_TREES: Space = {
+    "learning_rate": Real(1e-2, 3e-1, log=True),
+    "max_leaf_nodes": Integer(4, 64, log=True),
+    "min_samples_leaf": Integer(2, 64, log=True),
+    "l2_regularization": Real(1e-3, 1e2, log=True),
+    "max_features": Real(0.2, 1.0),
+}
+_TREES_START: Settings = {
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 31,
+    "min_samples_leaf": 20,
+    "l2_regularization": 1e-3,
+    "max_features": 1.0,
 }
 
-SPACES: dict[str, Space] = {
-    "no_teacher": _COMMON,
-    "auxiliary": {**_COMMON, "weight": Real(1e-2, 1e1, log=True)},
-    "fixed_teacher": {**_COMMON, **_ALPHA},
-    "ldt": {**_COMMON, **_LDT},
-    "oracle": _COMMON,
-}
-"""The ranges, by candidate; what candidates share has the same range for all."""
 
-STARTS: dict[str, Settings] = {
-    "no_teacher": _COMMON_START,
-    "auxiliary": {**_COMMON_START, "weight": 1.0},
-    "fixed_teacher": {**_COMMON_START, "alpha": 1.0},
-    "ldt": {**_COMMON_START, **_LDT_START},
-    "oracle": _COMMON_START,
-}
-"""Trial 0 of every search, and the fixed settings of ``--quick``."""
+def space(candidate: str, *, number: bool, rows: int) -> Space:
+    """The ranges of a candidate; what candidates share has the same range for all.
+
+    Args:
+        candidate: one of ``CANDIDATES``.
+        number: whether the label is a number; its head is then a setting.
+        rows: of training.
+    """
+    if candidate == "trees":
+        return _TREES
+    head: Space = {"head": Choice(("bins", "plain"))} if number else {}
+    return {**_NETWORK, "batch_size": Choice(_batch_sizes(rows)), **head, **_OWN[candidate]}
+
+
+def start(candidate: str, *, number: bool, rows: int) -> Settings:
+    """Trial 0 of every search, and the fixed settings of ``--quick``."""
+    if candidate == "trees":
+        return dict(_TREES_START)
+    head = {"head": "bins"} if number else {}
+    size = _batch_sizes(rows)[1]
+    return {**_NETWORK_START, "batch_size": size, **head, **_OWN_START[candidate]}
+
+
+def _batch_sizes(rows: int) -> tuple[int, ...]:
+    return next(sizes for limit, sizes in BATCH_SIZES if limit is None or rows < limit)

@@ -5,46 +5,36 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .._checks import Diverged
-from ..privileged import LDT, Auxiliary, FixedTeacher, NoTeacher
-from ..unroll import SGD
-from ._network import Head, Student, Teacher
+from ._courses import (
+    INNER_MOMENTUM,
+    INNER_STEPS_PER_STUDENT_STEP,
+    MOST_META_VALIDATION,
+    course,
+)
+from ._network import TEACHER_CHANNELS, TEACHER_WIDTH, Student
+from ._output import Output
+from ._rows import Rows
 
-TEACHER_WIDTH = 256
-INNER_MOMENTUM = 0.75
-INNER_STEPS_PER_STUDENT_STEP = 2
-MOST_META_VALIDATION = 512
+MOST_STEPS_PER_EPOCH = 100
+LEAST_IMPROVEMENT = 1e-3
 FIXED = {
     "teacher_width": TEACHER_WIDTH,
+    "teacher_channels": TEACHER_CHANNELS,
     "inner_momentum": INNER_MOMENTUM,
     "inner_steps_per_student_step": INNER_STEPS_PER_STUDENT_STEP,
     "most_meta_validation": MOST_META_VALIDATION,
+    "most_steps_per_epoch": MOST_STEPS_PER_EPOCH,
+    "least_improvement": LEAST_IMPROVEMENT,
 }
 """What no search changes, but decides the numbers."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows: features of x and x*, the class or bin, and the label as it is measured."""
-
-    x: Tensor
-    x_star: Tensor
-    y: Tensor
-    label: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(x, x*, y) of some rows, with the axes of ``rows`` in front."""
-        return self.x[rows], self.x_star[rows], self.y[rows]
 
 
 @dataclass(frozen=True)
@@ -56,15 +46,27 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """How a descent went: losses by epoch, the best of validation, and why it ended.
+
+    ``cut_short``: the budget of epochs ran out while the validation loss still improved.
+    """
+
+    best: float
+    training: list[float]
+    validation: list[float]
+    cut_short: bool
+
+
+@dataclass(frozen=True)
 class Trained:
     """The student at its best validation loss, and how it came there."""
 
     student: Student
-    validation: float
-    epochs: int
-    train_curve: list[float]
-    validation_curve: list[float]
+    curve: Curve
+    cut_short: bool
     skipped: int
+    teacher: nn.Module | None
 
 
 def train(
@@ -72,9 +74,8 @@ def train(
     settings: dict[str, Any],
     training: Rows,
     validation: Rows,
+    output: Output,
     *,
-    outputs: int,
-    values: Tensor | None,
     groups: Tensor | None,
     budget: Budget,
     seed: int,
@@ -82,16 +83,15 @@ def train(
 ) -> Trained:
     """Train until the validation loss stops improving; return the best student.
 
-    An epoch is as many student steps as the training rows have batches, for every candidate: LDT,
-    whose student sees only its part of them, takes as many steps as the others.
+    An epoch is as many student steps as the training rows have batches, for every candidate, and
+    at most 100. A network of x* that is trained first (generalised distillation) has the same
+    budget, and is judged on the same validation rows.
 
     Args:
-        candidate: a key of ``SPACES``.
+        candidate: a key of ``SPACES`` that is a network.
         settings: one point of its space.
-        training, validation: encoded rows. The oracle's x must already hold x*.
-        outputs: classes or bins.
-        values: the bins' values for a regression, judged by squared error; ``None`` for classes,
-            judged by log loss.
+        training, validation: examples; the oracle's have ``hindsight``.
+        output: what the student's last layer means.
         groups: of each training row; LDT then splits by group. ``None`` for none.
         budget: when to stop.
         seed: of every random draw.
@@ -102,130 +102,125 @@ def train(
     """
     device = training.y.device
     generator = torch.Generator().manual_seed(seed)
+    per_epoch = min(math.ceil(len(training) / settings["batch_size"]), MOST_STEPS_PER_EPOCH)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        student = Student(
-            training.x.shape[1],
-            outputs,
-            width=settings["width"],
-            depth=settings["depth"],
-            dropout=settings["dropout"],
-        ).to(device)
-        method = _method(candidate, student, training.x_star.shape[1], settings, device)
-        optimizer = torch.optim.AdamW(
-            method.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
+        found = course(candidate, settings, training, output, groups, generator)
+
+        def descend(
+            name: str,
+            module: nn.Module,
+            parameters: list[nn.Parameter],
+            loss: Callable[[int], Tensor],
+            judged: Callable[[], float],
+            log: Callable[[int, float, float], None] | None = None,
+        ) -> Curve:
+            optimizer = torch.optim.AdamW(
+                parameters,
+                settings["learning_rate"],
+                weight_decay=settings["weight_decay"],
+                fused=True,
+            )
+            try:
+                return _descend(module, optimizer, loss, judged, per_epoch, budget, log)
+            except Diverged as error:
+                raise Diverged(f"{name} {error}, settings {settings}.") from None
+
+        early = False
+        if found.before is not None:
+            guide = found.teacher
+            assert guide is not None
+            early = descend(
+                f"The teacher of candidate `{candidate}`",
+                guide,
+                list(guide.parameters()),
+                found.before,
+                lambda: _judge(
+                    guide,
+                    lambda examples: guide(validation.privileged(examples)),
+                    validation,
+                    output,
+                ),
+            ).cut_short
+        curve = descend(
+            f"Candidate `{candidate}`",
+            found.student,
+            found.parameters,
+            found.loss,
+            lambda: judge(found.student, validation, output),
+            log,
         )
-        teach, pool = _teaching(method, settings, training, groups, generator)
-        size = min(settings["batch_size"], len(pool))
-        draws = _batches(pool, size, generator)
-        per_epoch = math.ceil(len(training) / settings["batch_size"])
-        best, best_epoch, kept = math.inf, 0, copy.deepcopy(student.state_dict())
-        curves: tuple[list[float], list[float]] = ([], [])
-        for epoch in range(1, budget.epochs + 1):
-            student.train()
-            total = torch.zeros((), device=device)
-            for step in range((epoch - 1) * per_epoch, epoch * per_epoch):
-                teach(step)
-                optimizer.zero_grad(set_to_none=True)
-                loss = method.loss(training.batch(next(draws)))
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += loss.detach()
-            now = judge(student, validation, values)
-            found = float(total) / per_epoch
-            if not math.isfinite(now) or not math.isfinite(found):
-                raise Diverged(
-                    f"Candidate `{candidate}` diverged in epoch {epoch}: training loss {found:g}, "
-                    f"validation loss {now:g}, settings {settings}."
-                )
-            curves[0].append(found)
-            curves[1].append(now)
-            if log is not None:
-                log(epoch, found, now)
-            if now < best:
-                best, best_epoch, kept = now, epoch, copy.deepcopy(student.state_dict())
-            if epoch - best_epoch >= budget.patience:
-                break
-    student.load_state_dict(kept)
-    student.eval()
-    skipped = method.skipped if isinstance(method, LDT) else 0
-    return Trained(student, best, best_epoch, *curves, skipped)
+    found.student.eval()
+    skipped = 0 if found.ldt is None else found.ldt.skipped
+    return Trained(found.student, curve, curve.cut_short or early, skipped, found.teacher)
 
 
-def judge(student: nn.Module, rows: Rows, values: Tensor | None) -> float:
+def _descend(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[int], Tensor],
+    judged: Callable[[], float],
+    per_epoch: int,
+    budget: Budget,
+    log: Callable[[int, float, float], None] | None,
+) -> Curve:
+    """Descend until ``judged`` stops improving, and leave ``module`` as it was at its best."""
+    best, kept = math.inf, copy.deepcopy(module.state_dict())
+    # The best is kept however small its lead, but only a lead that matters earns more epochs.
+    mark, last = math.inf, 0
+    training: list[float] = []
+    validation: list[float] = []
+    for epoch in range(1, budget.epochs + 1):
+        module.train()
+        total: Tensor | float = 0.0
+        for step in range((epoch - 1) * per_epoch, epoch * per_epoch):
+            value = loss(step)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total = total + value.detach()
+        now, mean = judged(), float(total) / per_epoch
+        if not math.isfinite(now) or not math.isfinite(mean):
+            raise Diverged(
+                f"diverged in epoch {epoch}: training loss {mean:g}, validation loss {now:g}"
+            )
+        training.append(mean)
+        validation.append(now)
+        if log is not None:
+            log(epoch, mean, now)
+        if now < best:
+            best, kept = now, copy.deepcopy(module.state_dict())
+        if now < mark * (1 - LEAST_IMPROVEMENT):
+            mark, last = now, epoch
+        if epoch - last >= budget.patience:
+            break
+    module.load_state_dict(kept)
+    return Curve(best, training, validation, epoch - last < budget.patience)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread for a while: small nets are slower with two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def judge(student: nn.Module, rows: Rows, output: Output) -> float:
     """The loss by which candidates are chosen and compared: log loss, or mean squared error."""
-    student.eval()
+    return _judge(student, lambda examples: student(rows.features(examples))[0], rows, output)
+
+
+def _judge(
+    module: nn.Module, found: Callable[[Tensor], Tensor], rows: Rows, output: Output
+) -> float:
+    module.eval()
+    total = 0.0
     with torch.no_grad():
-        logits, _ = student(rows.x)
-        if values is None:
-            return float(F.cross_entropy(logits, rows.y))
-        return float(F.mse_loss(logits.softmax(-1) @ values, rows.label))
-
-
-Method = NoTeacher | Auxiliary | FixedTeacher | LDT
-
-
-def _method(
-    candidate: str, student: Student, privileged: int, settings: dict[str, Any], device: Any
-) -> Method:
-    if candidate in ("no_teacher", "oracle"):
-        return NoTeacher(student, label_loss=F.cross_entropy)
-    if candidate == "auxiliary":
-        head = Head(settings["width"], privileged).to(device)
-        return Auxiliary(student, head, label_loss=F.cross_entropy, weight=settings["weight"])
-    teacher = Teacher(privileged, student.neurons, width=TEACHER_WIDTH).to(device)
-    if candidate == "fixed_teacher":
-        return FixedTeacher(student, teacher, label_loss=F.cross_entropy, alpha=settings["alpha"])
-    return LDT(
-        student,
-        teacher,
-        label_loss=F.cross_entropy,
-        inner=SGD(settings["inner_learning_rate"], INNER_MOMENTUM),
-        alpha=settings["alpha"],
-    )
-
-
-def _teaching(
-    method: Method,
-    settings: dict[str, Any],
-    training: Rows,
-    groups: Tensor | None,
-    generator: torch.Generator,
-) -> tuple[Callable[[int], None], Tensor]:
-    """What happens before a student step, and the rows that the student may train on."""
-    if not isinstance(method, LDT):
-        return (lambda step: None), torch.arange(len(training))
-    pool, held = _split_once(len(training), settings["validation_split"], groups, generator)
-    meta = torch.optim.Adam(method.teacher.parameters(), settings["meta_learning_rate"])
-    n = settings["inner_steps"]
-    draws = _batches(pool, min(settings["batch_size"], len(pool)), generator)
-    judges = _batches(held, min(MOST_META_VALIDATION, len(held)), generator)
-
-    def teach(step: int) -> None:
-        if step % (n // INNER_STEPS_PER_STUDENT_STEP) == 0:
-            batches = training.batch(torch.stack([next(draws) for _ in range(n)]))
-            x, _, y = training.batch(next(judges))
-            method.meta_step(meta, batches, (x, y))
-
-    return teach, pool
-
-
-def _split_once(
-    n: int, fraction: float, groups: Tensor | None, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Training rows in two, once and for all: for the student, and to judge it for the teacher."""
-    of_row = torch.arange(n) if groups is None else torch.unique(groups, return_inverse=True)[1]
-    count = int(of_row.max()) + 1
-    held = torch.randperm(count, generator=generator)[: max(1, round(fraction * count))]
-    judged = torch.isin(of_row, held)
-    if bool(judged.all()):  # one group only: no split by group is possible
-        return _split_once(n, fraction, None, generator)
-    return (~judged).nonzero().flatten(), judged.nonzero().flatten()
-
-
-def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Batches of ``size`` rows for ever; every row once before any comes again."""
-    while True:
-        order = rows[torch.randperm(len(rows), generator=generator)]
-        for start in range(0, len(rows) - size + 1, size):
-            yield order[start : start + size]
+        for examples in rows.chunks():
+            y, label = rows.y[examples], rows.label[examples]
+            total += float(output.judge(found(examples), y, label).sum())
+    return total / len(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..export._frame import code
-from ._metrics import Metrics
+from ._metrics import TREES, Metrics
 from ._wording import counted, score, title
 
 if TYPE_CHECKING:
@@ -46,21 +46,39 @@ def use(metrics: Metrics) -> list[str | Markup]:
         written = "the most probable class and the probability of each"
         found = "found has one row per row of the table, with the probability of each class in "
         found += "the order given under Data"
+    window = "[batch, 1]"
+    if data["series"] is not None:
+        series = data["series"]
+        window = f"[batch, {series['history']}], oldest row first"
+        written += f" {series['horizon']} rows after it (empty where too few rows came before)"
+    better = _better_trees(metrics)
     return [
         f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: it has the "
         f"least validation loss ({score(chosen['validation'])}) of the runs that may be "
         f"deployed. It needs only {columns}; a table without the privileged columns will do. "
-        "Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of new rows.",
+        f"{better}Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of "
+        "new rows.",
         f"In a terminal; predictions.csv then has, for every row, {written}:",
         code(_COMMAND),
         "The same in Python (it reads student.pt2 and schema.json):",
         code(_PYTHON),
         "Without didact and PyTorch, and in any language that has ONNX Runtime: student.onnx takes "
-        f"the {columns} as they are, by name, each of shape [batch, 1]: numbers as float32, NaN "
+        f"the {columns} as they are, by name, each of shape {window}: numbers as float32, NaN "
         "where missing, dates as seconds since 1970-01-01 UTC; categories as strings, empty where "
-        "missing. It does not know the tokens given with --na: empty their cells first. Here in "
-        f"Python, from CSV; {found}:",
-        code(_ONNX),
+        "missing. It does not know the tokens given with --na: empty their cells first. "
+        + ("" if data["series"] else f"Here in Python, from CSV; {found}:"),
+        *([] if data["series"] else [code(_ONNX)]),
         "The curves of every final run, training loss included:",
         code(_BOARD),
     ]
+
+
+def _better_trees(metrics: Metrics) -> str:
+    trees = metrics["candidates"].get(TREES)
+    loss, own = None if trees is None else trees["validation"], metrics["deployed"]["validation"]
+    if loss is None or own is None or loss >= own:
+        return ""
+    return (
+        f"The boosted trees have less ({score(loss)}), but are not exported: where nothing else "
+        "counts, use trees. "
+    )

@@ -6,19 +6,19 @@ numpy only: nothing here knows a network, a table or a file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import DidactError, check_number, invalid
+from .._checks import DidactError, check_number, invalid, listed
 from ._bootstrap import Interval, matrix, paired_bootstrap
-from ._metrics import BASELINE, CEILING, Outcome, VerdictRecord
+from ._metrics import BASELINE, CEILING, TREES, Outcome, VerdictRecord
 from ._sentence import sentence
 
-ELIGIBLE = ("auxiliary", "ldt")
+ELIGIBLE = ("auxiliary", "generalised_distillation", "tram", "ldt")
 """The candidates one of which stands for hindsight."""
 
 CONTROL = "fixed_teacher"
@@ -44,6 +44,10 @@ class Verdict:
     """loss(no_teacher) − loss(oracle); ``None`` without an oracle."""
     share: float | None
     """``gain.mean / ceiling.mean``; ``None`` unless the ceiling's interval lies above zero."""
+    trees: Interval | None
+    """loss(method) − loss(trees): positive if boosted trees on the inputs do better."""
+    cut_short: tuple[str, ...]
+    """Candidates whose training was ended while it still improved: there is no verdict then."""
     smallest_gain: float
     """The smallest gain of interest, as a fraction of the mean loss of no_teacher."""
     level: float
@@ -54,8 +58,12 @@ class Verdict:
 
     def to_json(self) -> VerdictRecord:
         """Plain numbers, strings and ``None``, in the order of the fields."""
-        ceiling = None if self.ceiling is None else self.ceiling.to_json()
-        record: Any = {**asdict(self), "gain": self.gain.to_json(), "ceiling": ceiling}
+        intervals = {"gain": self.gain, "ceiling": self.ceiling, "trees": self.trees}
+        record: Any = {
+            **asdict(self),
+            **{name: None if i is None else i.to_json() for name, i in intervals.items()},
+            "cut_short": list(self.cut_short),
+        }
         return record  # type: ignore[no-any-return]
 
 
@@ -65,6 +73,7 @@ def judge(
     *,
     groups: ArrayLike | None = None,
     demonstration: bool = False,
+    cut_short: Sequence[str] = (),
     seed: int = 0,
     unit: str = "log loss",
     smallest_gain: float = 0.05,
@@ -73,10 +82,11 @@ def judge(
 ) -> Verdict:
     """Say whether hindsight helps, by how much, and against what ceiling.
 
-    One method stands for hindsight: the one of ``auxiliary`` and ``ldt`` with the smallest
-    *validation* loss; the test losses have no part in the choice. Its gain is
-    loss(no_teacher) − loss(method) on test rows, with the interval of :func:`paired_bootstrap`:
+    One method stands for hindsight: the one of ``ELIGIBLE`` with the smallest *validation* loss;
+    the test losses have no part in the choice. Its gain is loss(no_teacher) − loss(method) on
+    test rows, with the interval of :func:`paired_bootstrap`:
 
+    - a candidate but the oracle was cut short: *cut short*, for its loss might yet have fallen;
     - fewer than 30 test rows, or 5 test groups: *too little data to tell*;
     - the interval lies above 0: *helps*;
     - its upper end is at or below 0, or below ``smallest_gain`` times the mean loss of
@@ -91,9 +101,10 @@ def judge(
     Args:
         losses: candidate → ``[seeds, rows]`` losses ≥ 0 on the same test rows. ``no_teacher``
             and a hindsight method are needed; without ``oracle`` there is no ceiling, without
-            ``fixed_teacher`` no control.
+            ``fixed_teacher`` no control, without ``trees`` no word about them.
         validation: candidate → validation loss; ``None`` or non-finite: not eligible.
         groups: ``[rows]``, the group of each test row, if rows of a group are alike.
+        cut_short: candidates whose training ended before their validation loss had stopped falling.
         demonstration: the settings were fixed, not searched; the sentence then says so.
         seed: of the resampling.
         unit: the name of the loss, for the sentence.
@@ -105,7 +116,7 @@ def judge(
 
     Raises:
         InvalidInput: no_teacher is missing, shapes differ, or a loss is negative or not finite.
-        DidactError: neither ``auxiliary`` nor ``ldt`` has losses and a finite validation loss.
+        DidactError: no method of ``ELIGIBLE`` has losses and a finite validation loss.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -119,7 +130,8 @@ def judge(
     method = _best_method(losses, validation)
     if BASELINE not in losses:
         raise invalid("losses", f"a mapping that has {BASELINE!r}", sorted(losses))
-    known = {n: matrix(n, losses[n]) for n in (BASELINE, method, CONTROL, CEILING) if n in losses}
+    compared = (BASELINE, method, CONTROL, TREES, CEILING)
+    known = {n: matrix(n, losses[n]) for n in compared if n in losses}
     alone = known[BASELINE]
     for name, loss in known.items():
         if loss.shape != alone.shape or loss.min() < 0:
@@ -133,19 +145,28 @@ def judge(
     }
     gain = paired_bootstrap(alone - known[method], **options)
     ceiling = paired_bootstrap(alone - known[CEILING], **options) if CEILING in known else None
+    trees = paired_bootstrap(known[method] - known[TREES], **options) if TREES in known else None
     rows = alone.shape[1]
     n_groups = None if groups is None else len(np.unique(np.asarray(groups)))
     base = float(alone.mean())
     short = _too_few(rows, n_groups)
     outcome: Outcome = "too little data to tell"
-    if short is None and gain.low > 0:
+    voided = tuple(name for name in cut_short if name != CEILING)
+    if voided:
+        outcome = "cut short"
+    elif short is None and gain.low > 0:
         outcome = "helps"
     elif short is None and (gain.high <= 0 or gain.high < smallest_gain * base):
         outcome = "does not help"
     clear = ceiling is not None and ceiling.low > 0
     share = gain.mean / ceiling.mean if ceiling is not None and clear else None
     control = float((alone - known[CONTROL]).mean()) if CONTROL in known else -math.inf
-    if short is not None:
+    if voided:
+        said = (
+            f"No verdict: {listed(voided)} still improved on validation rows when the budget of "
+            "epochs ended, so the comparison would not be fair. Give a larger `--epochs`."
+        )
+    elif short is not None:
         said = f"Too little data to tell whether hindsight helps: {short}."
     else:
         said = sentence(
@@ -156,6 +177,7 @@ def judge(
             share,
             runs=len(alone),
             control_as_good=control >= gain.mean,
+            trees=_relative(trees, base),
             unit=unit,
             level=level,
             smallest_gain=smallest_gain,
@@ -168,6 +190,8 @@ def judge(
         relative_gain=gain.mean / base if base > 0 else None,
         ceiling=ceiling,
         share=share,
+        trees=trees,
+        cut_short=voided,
         smallest_gain=smallest_gain,
         level=level,
         rows=rows,

@@ -23,7 +23,10 @@ _TITLES = {
     "no_teacher": "no teacher",
     "auxiliary": "auxiliary",
     "fixed_teacher": "fixed teacher",
+    "generalised_distillation": "generalised distillation",
+    "tram": "tram",
     "ldt": "ldt",
+    "trees": "boosted trees",
     "oracle": "oracle (ceiling)",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

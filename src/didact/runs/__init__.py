@@ -19,7 +19,7 @@ from ._files import check_json, read_json, write_atomic, write_json
 from ._key import key
 from ._lock import FolderBusy, locked
 from ._progress import Progress
-from ._search import Trial, best, search
+from ._search import Searching, Trial, best, search, searching
 from ._space import Choice, Integer, Real, Space
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "MissingExtra",
     "Progress",
     "Real",
+    "Searching",
     "Space",
     "Trial",
     "best",
@@ -41,6 +42,7 @@ __all__ = [
     "read_json",
     "run_cells",
     "search",
+    "searching",
     "write_atomic",
     "write_json",
 ]

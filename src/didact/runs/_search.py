@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,9 @@ class Trial:
     number: int
     settings: Settings
     value: float
+
+
+Searching = Generator[list[Settings], Sequence[float], list[Trial]]
 
 
 def search(
@@ -76,6 +79,38 @@ def search(
         >>> best(search(space, evaluate, trials=40)).settings["layers"]
         1
     """
+    asking = searching(space, trials=trials, batch=batch, seed=seed, first=first)
+    try:
+        settings = next(asking)
+        while True:
+            settings = asking.send(evaluate(settings))
+    except StopIteration as ended:
+        done: list[Trial] = ended.value
+        return done
+
+
+def searching(
+    space: Space, *, trials: int, batch: int = 4, seed: int = 0, first: Settings | None = None
+) -> Searching:
+    """:func:`search` from the other side: yields batches of settings, is sent their values.
+
+    Several searches can so be run side by side, a batch of each at a time.
+
+    Args:
+        space, trials, batch, seed, first: as in :func:`search`.
+
+    Yields:
+        Settings to evaluate; ``send`` their values, one each, for the next batch.
+
+    Returns:
+        All trials, by number, as the value of ``StopIteration``.
+
+    Example:
+        >>> from didact.runs import Real
+        >>> asking = searching({"x": Real(0, 1)}, trials=5, batch=4)
+        >>> len(next(asking)), len(asking.send([1.0, 2.0, 3.0, 4.0]))
+        (4, 1)
+    """
     check_integer("trials", trials)
     check_integer("batch", batch)
     check_integer("seed", seed, at_least=0)
@@ -100,7 +135,7 @@ def search(
             )
             asked = [study.ask(ranges) for _ in range(min(batch, trials - len(done)))]
         settings = [decoded(trial.params, space) for trial in asked]
-        values = [float(value) for value in evaluate([dict(point) for point in settings])]
+        values = [float(value) for value in (yield [dict(point) for point in settings])]
         if len(values) != len(asked):
             raise invalid("evaluate", f"a function that returns {len(asked)} values here", values)
         with _quiet():
