@@ -1,6 +1,7 @@
 """The main job: from a table to a verdict, and a model that needs only the present.
 
 - ``fit``: trains the candidates, judges them, leaves a report and a deployable student.
+- ``first_visit``: a long table, a row per visit, as one with later visits privileged.
 - ``predict``: the deployed student on new rows.
 - ``HindsightClassifier``, ``HindsightRegressor``: one method as a scikit-learn estimator.
 - ``report``: the page again, from ``metrics.json`` alone.
@@ -17,5 +18,13 @@ from ._estimators import HindsightClassifier, HindsightRegressor  # noqa: E402
 from ._fit import fit  # noqa: E402
 from ._predict import predict  # noqa: E402
 from ._report import report  # noqa: E402
+from ._visits import first_visit  # noqa: E402
 
-__all__ = ["HindsightClassifier", "HindsightRegressor", "fit", "predict", "report"]
+__all__ = [
+    "HindsightClassifier",
+    "HindsightRegressor",
+    "first_visit",
+    "fit",
+    "predict",
+    "report",
+]

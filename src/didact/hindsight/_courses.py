@@ -26,6 +26,8 @@ from ._rows import Rows
 
 INNER_MOMENTUM = 0.75
 INNER_STEPS_PER_STUDENT_STEP = 2
+MOST_INNER_BATCH = 32
+MOST_INNER_LEARNING_RATE = 0.1
 MOST_META_VALIDATION = 512
 
 
@@ -137,13 +139,13 @@ def _ldt(
         student,
         asked,
         label_loss=output.loss,
-        inner=SGD(settings["inner_learning_rate"], INNER_MOMENTUM),
+        inner=SGD(_inner_learning_rate(student, settings, training), INNER_MOMENTUM),
         alpha=settings["alpha"],
     )
     pool, held = _split_once(len(training), settings["validation_split"], groups, generator)
     meta = torch.optim.Adam(asked.parameters(), settings["meta_learning_rate"])
     n = settings["inner_steps"]
-    inner = _draws(pool, settings["batch_size"], generator)
+    inner = _draws(pool, min(settings["batch_size"], MOST_INNER_BATCH), generator)
     judges = _draws(held, MOST_META_VALIDATION, generator)
     own = _draws(pool, settings["batch_size"], generator)
 
@@ -169,6 +171,23 @@ def _ldt(
     if not settings["all_rows"]:
         return Course(student, list(ldt.parameters()), alone, asked, ldt)
     return Course(kept, list(chain(ldt.parameters(), whole.parameters())), both, asked, ldt)
+
+
+def _inner_learning_rate(student: Student, settings: dict[str, Any], training: Rows) -> float:
+    """A share of the learning rate from which on the first layer's steps would grow.
+
+    The teaching loss α·mean_k σ_k (h_k − h*_k)², σ_k ≤ 1, has in a row of the first layer the
+    Hessian (2α/K) E[x xᵀ] for K neurons, and gradient descent with momentum β is stable below
+    2(1 + β) / λ_max of it. So one range of the setting serves tables of any width and any α.
+    """
+    examples = training.chunks()[0][:2000]
+    x = training.features(examples).double()
+    v = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
+    for _ in range(30):  # power iteration: from E[x xᵀ] v to its largest eigenvalue
+        v = x.T @ (x @ (v / v.norm().clamp(min=1e-30))) / len(x)
+    curvature = 2 * settings["alpha"] / student.neurons * float(v.norm())
+    limit = 2 * (1 + INNER_MOMENTUM) / max(curvature, 1e-12)
+    return min(settings["inner_learning_rate"] * limit, MOST_INNER_LEARNING_RATE)
 
 
 def _batch(rows: Rows, output: Output, examples: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,7 +36,7 @@ _OWN: dict[str, Space] = {
     "tram": {},
     "ldt": {
         "alpha": Real(1e-1, 1e3, log=True),
-        "inner_learning_rate": Real(3e-3, 1e-1, log=True),
+        "inner_learning_rate": Real(0.05, 1.0, log=True),
         "meta_learning_rate": Real(1e-4, 3e-3, log=True),
         "inner_steps": Choice((16, 32, 64)),
         "validation_split": Choice((0.3, 0.5)),
@@ -51,8 +51,8 @@ _OWN_START: dict[str, Settings] = {
     "generalised_distillation": {"imitation": 0.5, "temperature": 1.0},
     "tram": {},
     "ldt": {
-        "alpha": 100.0,
-        "inner_learning_rate": 3e-2,
+        "alpha": 10.0,
+        "inner_learning_rate": 0.5,
         "meta_learning_rate": 1e-3,
         "inner_steps": 32,
         "validation_split": 0.3,

@@ -16,6 +16,8 @@ from .._checks import Diverged
 from ._courses import (
     INNER_MOMENTUM,
     INNER_STEPS_PER_STUDENT_STEP,
+    MOST_INNER_BATCH,
+    MOST_INNER_LEARNING_RATE,
     MOST_META_VALIDATION,
     course,
 )
@@ -30,6 +32,8 @@ FIXED = {
     "teacher_channels": TEACHER_CHANNELS,
     "inner_momentum": INNER_MOMENTUM,
     "inner_steps_per_student_step": INNER_STEPS_PER_STUDENT_STEP,
+    "most_inner_batch": MOST_INNER_BATCH,
+    "most_inner_learning_rate": MOST_INNER_LEARNING_RATE,
     "most_meta_validation": MOST_META_VALIDATION,
     "most_steps_per_epoch": MOST_STEPS_PER_EPOCH,
     "least_improvement": LEAST_IMPROVEMENT,
