@@ -187,7 +187,8 @@ def _inner_learning_rate(student: Student, settings: dict[str, Any], training: R
         v = x.T @ (x @ (v / v.norm().clamp(min=1e-30))) / len(x)
     curvature = 2 * settings["alpha"] / student.neurons * float(v.norm())
     limit = 2 * (1 + INNER_MOMENTUM) / max(curvature, 1e-12)
-    return min(settings["inner_learning_rate"] * limit, MOST_INNER_LEARNING_RATE)
+    share: float = settings["inner_learning_rate"]
+    return min(share * limit, MOST_INNER_LEARNING_RATE)
 
 
 def _batch(rows: Rows, output: Output, examples: Tensor) -> tuple[Tensor, Tensor, Tensor]:

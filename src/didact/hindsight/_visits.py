@@ -58,7 +58,7 @@ def first_visit(visits: pd.DataFrame, *, group: str, time: str, later: int = 4) 
     wide = ordered[number == 0].set_index(group)
     kinds = ordered.groupby(group).nunique(dropna=False)
     changing = [name for name in names if name != group and bool((kinds[name] > 1).any())]
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for k in range(1, later + 1):
         visit = ordered[number == k].set_index(group)
         columns |= {f"later_{k}_{name}": visit[name].reindex(wide.index) for name in changing}
