@@ -186,7 +186,7 @@ def _inner_learning_rate(student: Student, settings: dict[str, Any], training: R
     for _ in range(30):  # power iteration: from E[x xᵀ] v to its largest eigenvalue
         v = x.T @ (x @ (v / v.norm().clamp(min=1e-30))) / len(x)
     curvature = 2 * settings["alpha"] / student.neurons * float(v.norm())
-    limit = 2 * (1 + INNER_MOMENTUM) / max(curvature, 1e-12)
+    limit: float = 2 * (1 + INNER_MOMENTUM) / max(curvature, 1e-12)
     share: float = settings["inner_learning_rate"]
     return min(share * limit, MOST_INNER_LEARNING_RATE)
 
