@@ -44,9 +44,12 @@ assert one == two
 
 def _mounted(disk: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     """The command beside a disk of 2 MiB, in a mount namespace of its own."""
-    mount = f"mount -t tmpfs -o size=2m tmpfs {disk} && exec \"$@\""
-    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user",
-                                                            "--mount"]
+    mount = f'mount -t tmpfs -o size=2m tmpfs {disk} && exec "$@"'
+    own = (
+        ["unshare", "--mount"]
+        if os.geteuid() == 0
+        else ["unshare", "--user", "--map-root-user", "--mount"]
+    )
     return subprocess.run(
         [*own, "sh", "-c", mount, "sh", *command], capture_output=True, text=True, check=False
     )

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -271,7 +272,9 @@ def figure(drawing: Figure, caption: str, alt: str) -> Markup:
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # Text stays text: the reader's fonts draw it, and matplotlib only measures it.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue().decode("utf-8")
     svg = svg[svg.index("<svg") :]
