@@ -13,6 +13,7 @@ from .._checks import check_integer, check_number, invalid
 from ._metrics import IntervalRecord
 
 Floats = NDArray[np.float64]
+MOST_UNITS = 10_000
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,17 @@ def percentiles(mean: float, drawn: Floats, level: float) -> Interval:
 
 
 def group_index(groups: ArrayLike | None, rows: int) -> NDArray[np.int64]:
-    """The number of each row's group; without groups every row is its own."""
+    """The number of what each row is drawn with: its group, or itself.
+
+    Of more than 10,000 groups (or rows) every 10,000th is drawn together: bundles of independent
+    groups have means as independent, and of the same variance, and resamples stay small.
+    """
     if groups is None:
-        return np.arange(rows)
+        return np.arange(rows) % MOST_UNITS
     labels = np.asarray(groups)
     if labels.shape != (rows,):
         raise invalid("groups", f"of shape [{rows}], one label per row", labels.shape)
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64) % MOST_UNITS
 
 
 def matrix(parameter: str, values: ArrayLike, rows: int | None = None) -> Floats:

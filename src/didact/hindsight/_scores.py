@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,33 +61,85 @@ def scores(
     weight = np.ones(len(y)) if counts is None else np.asarray(counts, np.float64)
     if weight.shape != y.shape or not weight.sum() > 0:
         raise invalid("counts", f"of shape [{len(y)}] with a positive sum", weight.shape)
-    total = weight.sum()
+    given = {"probability": probability, "prediction": prediction, "nll": nll}
+    return _weighted(_units(y, np.arange(len(y)), **given), weight)
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What the metrics of any resample are made of, summed over what is drawn together.
+
+    ``sizes``: rows of each unit; ``sums``: metric → ``[seeds, units]``; of a regression
+    ``moments``: of the label less its mean, first and second, ``[2, units]``. An AUC is no sum:
+    ``index``: the unit of each row, ``ranks``: its place among the distinct scores, by seed.
+    """
+
+    sizes: Floats
+    sums: dict[str, Floats]
+    moments: Floats | None
+    index: NDArray[np.int64]
+    ranks: list[NDArray[np.int64]]
+    positive: NDArray[np.bool_]
+
+
+def _units(
+    y: Floats,
+    index: NDArray[np.int64],
+    *,
+    probability: ArrayLike | None,
+    prediction: ArrayLike | None,
+    nll: ArrayLike | None,
+) -> _Units:
+    ranks: list[NDArray[np.int64]] = []
+    moments: Floats | None = None
     if prediction is not None:
         error = matrix("prediction", prediction, len(y)) - y
-        mse, spread = error**2 @ weight / total, (y - y @ weight / total) ** 2 @ weight / total
-        r2 = 1 - mse / spread if spread > 0 else np.full(len(mse), np.nan)
-        found = {
-            "squared_error": mse,
-            "rmse": np.sqrt(mse),
-            "mae": np.abs(error) @ weight / total,
-            "r2": r2,
-        }
+        rows = {"squared_error": error**2, "mae": np.abs(error)}
         if nll is not None:
-            found["log_loss"] = matrix("nll", nll, len(y)) @ weight / total
-        return found
-    p = np.asarray(probability, np.float64)
-    if p.ndim != 3 or p.shape[1] != len(y) or not np.isfinite(p).all():
-        raise invalid("probability", f"finite, of shape [seeds, {len(y)}, classes]", probability)
-    if not np.isin(y, np.arange(p.shape[2])).all():
-        raise invalid("label", f"class numbers from 0 to {p.shape[2] - 1}", label)
-    of_label = np.take_along_axis(p, y.astype(np.int64)[None, :, None], axis=2)[..., 0]
-    found = {
-        "log_loss": -np.log(np.maximum(of_label, SMALLEST_PROBABILITY)) @ weight / total,
-        "accuracy": (p.argmax(axis=2) == y) @ weight / total,
-    }
-    if p.shape[2] == 2:
-        found["auc"] = np.array([_auc(row, y == 1, weight) for row in p[..., 1]])
+            rows["log_loss"] = matrix("nll", nll, len(y))
+        centred = y - y.mean()
+        moments = _summed(index, np.stack([centred, centred**2]))
+    else:
+        p = np.asarray(probability, np.float64)
+        if p.ndim != 3 or p.shape[1] != len(y) or not np.isfinite(p).all():
+            rule = f"finite, of shape [seeds, {len(y)}, classes]"
+            raise invalid("probability", rule, probability)
+        if not np.isin(y, np.arange(p.shape[2])).all():
+            raise invalid("label", f"class numbers from 0 to {p.shape[2] - 1}", y)
+        of_label = np.take_along_axis(p, y.astype(np.int64)[None, :, None], axis=2)[..., 0]
+        rows = {
+            "log_loss": -np.log(np.maximum(of_label, SMALLEST_PROBABILITY)),
+            "accuracy": (p.argmax(axis=2) == y).astype(np.float64),
+        }
+        if p.shape[2] == 2:
+            ranks = [np.unique(row, return_inverse=True)[1] for row in p[..., 1]]
+    sums = {name: _summed(index, values) for name, values in rows.items()}
+    sizes = np.bincount(index).astype(np.float64)
+    return _Units(sizes, sums, moments, index, ranks, y == 1)
+
+
+def _summed(index: NDArray[np.int64], rows: Floats) -> Floats:
+    """``[k, rows]`` → ``[k, units]``."""
+    found: Floats = np.stack([np.bincount(index, row) for row in rows])
     return found
+
+
+def _weighted(found: _Units, counts: Floats) -> dict[str, Floats]:
+    """Metrics per seed where each unit counts so often."""
+    total = found.sizes @ counts
+    metrics = {name: sums @ counts / total for name, sums in found.sums.items()}
+    if found.moments is not None:
+        mse = metrics["squared_error"]
+        mean, square = found.moments @ counts / total
+        spread = square - mean**2
+        defined = spread > 1e-12 * square  # the rest of a difference of equals is not a spread
+        r2 = 1 - mse / spread if defined else np.full(len(mse), np.nan)
+        first = {"squared_error": mse, "rmse": np.sqrt(mse), "mae": metrics["mae"], "r2": r2}
+        return {**first, **metrics}
+    if found.ranks:
+        weight = counts[found.index]
+        metrics["auc"] = np.array([_auc(rank, found.positive, weight) for rank in found.ranks])
+    return metrics
 
 
 def score_intervals(
@@ -123,10 +176,12 @@ def score_intervals(
     given: dict[str, Any] = {"probability": probability, "prediction": prediction, "nll": nll}
     whole = scores(label, **given)
     n_seeds = len(next(iter(whole.values())))
-    index = group_index(groups, len(np.asarray(label)))
+    y = np.asarray(label, np.float64)
+    index = group_index(groups, len(y))
+    units = _units(y, index, **given)
     drawn: dict[str, list[float]] = {name: [] for name in whole}
     for weights, counts in draws(n_seeds, int(index.max()) + 1, resamples, seed):
-        for name, values in scores(label, **given, counts=counts[index]).items():
+        for name, values in _weighted(units, counts.astype(np.float64)).items():
             drawn[name].append(float(weights @ values))
     return {
         name: percentiles(float(whole[name].mean()), np.array(values), level)
@@ -134,9 +189,8 @@ def score_intervals(
     }
 
 
-def _auc(score: Floats, positive: NDArray[np.bool_], weight: Floats) -> float:
+def _auc(rank: NDArray[np.int64], positive: NDArray[np.bool_], weight: Floats) -> float:
     """Σ over distinct scores of positives there × (negatives below + half of those there)."""
-    _, rank = np.unique(score, return_inverse=True)
     above = np.bincount(rank, weight * positive)
     below = np.bincount(rank, weight * ~positive)
     pairs = above.sum() * below.sum()

@@ -105,3 +105,12 @@ def test_the_bootstrap_refuses(change, message):
 
 def test_a_number_that_is_not_finite_is_null():
     assert Interval(1.0, math.nan, math.inf).to_json() == {"mean": 1.0, "low": None, "high": None}
+
+
+def test_bundles_of_many_rows_have_the_interval_of_single_rows():
+    rng = np.random.default_rng(0)
+    difference = rng.normal(0.1, 1.0, size=(1, 30_000))
+    found = paired_bootstrap(difference, seed=0)
+    half = 1.96 * difference.std() / np.sqrt(difference.size)  # the normal interval of a mean
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
+    assert found.mean == pytest.approx(difference.mean())
