@@ -135,11 +135,12 @@ def _ldt(
     generator: torch.Generator,
     batch: Callable[[], Any],
 ) -> Course:
+    inner_rate = _inner_learning_rate(student, settings, training)
     ldt = LDT(
         student,
         asked,
         label_loss=output.loss,
-        inner=SGD(_inner_learning_rate(student, settings, training), INNER_MOMENTUM),
+        inner=SGD(inner_rate, INNER_MOMENTUM),
         alpha=settings["alpha"],
     )
     pool, held = _split_once(len(training), settings["validation_split"], groups, generator)
@@ -153,7 +154,9 @@ def _ldt(
         if step % (n // INNER_STEPS_PER_STUDENT_STEP) == 0:
             batches = _batch(training, output, torch.stack([next(inner) for _ in range(n)]))
             x, _, y = _batch(training, output, next(judges))
-            ldt.meta_step(meta, batches, (x, y))
+            if ldt.meta_step(meta, batches, (x, y)).skipped:
+                # The limit was that of the first layer; targets that grew have lowered another's.
+                ldt.inner = SGD(inner_rate / 2**ldt.skipped, INNER_MOMENTUM)
 
     # The teacher is judged on rows that its student has not seen. A second student, which the
     # teacher's meta-gradient does not know, learns from all rows: it is the one that is kept.

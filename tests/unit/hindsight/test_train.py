@@ -161,6 +161,20 @@ def test_the_inner_learning_rate_is_a_share_of_the_stability_limit() -> None:
     assert _inner_learning_rate(student, {"alpha": 1e-9, "inner_learning_rate": 1.0}, rows) == 0.1
 
 
+def test_inner_steps_that_diverge_are_counted_and_become_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_courses, "MOST_INNER_LEARNING_RATE", 1e3)
+    monkeypatch.setattr(_courses, "INNER_MOMENTUM", 0.0)
+    limit = _inner_learning_rate  # a hundred times the limit: it must come down
+    monkeypatch.setattr(_courses, "_inner_learning_rate", lambda *given: 100 * limit(*given))
+    trained, _, _ = _train(
+        "ldt", _rows(), Budget(30, 30), alpha=100.0, inner_steps=16, inner_learning_rate=1.0
+    )
+    assert 0 < trained.skipped <= 10
+    assert np.isfinite(trained.curve.best)
+
+
 def test_divergence_names_candidate_and_epoch() -> None:
     with pytest.raises(Diverged, match=r"Candidate `no_teacher` diverged in epoch 1.*settings"):
         _train("no_teacher", _rows(), Budget(3, 3), learning_rate=1e30, head="plain")
