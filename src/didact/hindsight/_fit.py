@@ -9,23 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from .. import __version__
 from .._checks import InvalidInput, check_integer, invalid
 from ..runs import cores, locked, read_json, write_atomic, write_json
-from ._deploy import Deployed, save_deployed
+from ._export import export
 from ._label import Bins, Classes
 from ._measure import best_run, measure
-from ._metrics import CANDIDATES, FORMAT, CandidateRecord, Metrics
-from ._network import Student
+from ._metrics import CANDIDATES, FORMAT, Metrics
 from ._prepare import SPLIT_SEED, Question, prepare
-from ._prepared import Prepared, encoders
+from ._prepared import Prepared
 from ._probe import given_away
 from ._report import report
 from ._runs import Runs
-from ._settings import Settings
 from ._verdict import judge
 
 EPOCHS, PATIENCE = 1000, 25
@@ -186,7 +183,9 @@ def fit(
         }
         write_atomic(home / "report.html", report(cast(Metrics, metrics)))
         write_json(home / "metrics.json", metrics)
-        _export(home, prepared, target, candidates, deployed, runs, question, told["series"])
+        chosen, seed = deployed["candidate"], deployed["seed"]
+        config = runs.config(chosen, candidates[chosen]["settings"], seed, final=True)
+        export(home, runs.folder(config), config, prepared, target, question, told["series"])
     return cast(Metrics, metrics)
 
 
@@ -226,57 +225,3 @@ def _persistence(prepared: Prepared) -> float | None:
 
 def _unit(target: Classes | Bins) -> str:
     return "log loss" if isinstance(target, Classes) else "squared error"
-
-
-def _anchor(prepared: Prepared, label: str) -> tuple[int, float]:
-    """Which numeric column is the label, and the anchor of examples where it is missing."""
-    numeric = [column.name for column in prepared.columns if column.kind == "numeric"]
-    split = prepared.split
-    seen = np.concatenate([split.train, split.validation])
-    level = prepared.level(prepared.label[seen], seen)
-    return numeric.index(label), float(level.mean())
-
-
-def _export(
-    home: Path,
-    prepared: Prepared,
-    target: Classes | Bins,
-    candidates: dict[str, CandidateRecord],
-    deployed: dict[str, Any],
-    runs: Runs,
-    question: Question,
-    series: dict[str, Any] | None,
-) -> None:
-    settings = cast(Settings, candidates[deployed["candidate"]]["settings"])
-    config = runs.config(deployed["candidate"], settings, deployed["seed"], final=True)
-    encoder, _ = encoders(prepared, deployed["seed"])
-    output = prepared.output(settings, torch.device("cpu"))
-    student = Student(
-        encoder.n_features * prepared.history,
-        output.size,
-        width=settings["width"],
-        depth=settings["depth"],
-        dropout=settings["dropout"],
-    )
-    stored = torch.load(runs.folder(config) / "student.pt", weights_only=True)
-    student.load_state_dict(stored)
-    examples = prepared.present[prepared.split.train[:256]]
-    model = Deployed(
-        encoder,
-        student,
-        None if output.plain else target.values,
-        (prepared.offset, prepared.scale) if output.plain else None,
-        None if prepared.anchor is None else _anchor(prepared, question.label),
-    )
-    save_deployed(
-        home,
-        model,
-        prepared.columns,
-        target,
-        prepared.inputs.windows(examples, prepared.history)
-        if series
-        else prepared.inputs[examples],
-        label_name=question.label,
-        na=question.na,
-        series=None if series is None else {**series, "group": question.group},
-    )
