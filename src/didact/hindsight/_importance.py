@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,12 +19,13 @@ MOST_COLUMNS = 64
 def sensitivity(
     teacher: nn.Module, rows: Rows, columns: Mapping[str, Sequence[int]], seed: int
 ) -> dict[str, float]:
-    """How much of what a teacher says hangs on each column: Sobol's total-effect index.
+    """How much of what a teacher says depends on each column: Sobol's total-effect index.
 
     ``E (T(x*) − T(x*'))² / (2 Var T(x*))``, with x*' the row x* in which the column has the values
     of another row; squares and variances are summed over outputs. 0: the teacher does not look at
     the column; 1: it looks at nothing else (of independent columns; interactions count for
-    each). Rows in time swap a column at all times at once.
+    each). Rows in time swap a column at all times at once. Where the teacher
+    overflows there is no index, and the column is left out.
 
     References:
         M. Jansen, "Analysis of variance designs for model output", Computer Physics
@@ -41,10 +43,11 @@ def sensitivity(
         x_star = rows.privileged(examples)
         said = teacher(x_star)
         spread = 2 * float(said.var(0, correction=0).sum())
-        return {
-            name: float((said - teacher(other)).square().mean(0).sum()) / spread if spread else 0.0
-            for name, other in _permuted(x_star, columns, seed)
-        }
+
+        def index(other: Tensor) -> float:
+            return float((said - teacher(other)).square().mean(0).sum()) / spread if spread else 0.0
+
+        return _finite((name, index(other)) for name, other in _permuted(x_star, columns, seed))
 
 
 def reliance(
@@ -71,22 +74,40 @@ def reliance(
 
         x_star = rows.privileged(examples)
         usual = loss(x_star)
-        return {name: loss(other) - usual for name, other in _permuted(x_star, columns, seed)}
+        return _finite(
+            (name, loss(other) - usual) for name, other in _permuted(x_star, columns, seed)
+        )
 
 
-def foremost(rows: Rows, columns: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The columns to look at: of more than 64 those that go most with the label, one by one."""
-    if len(columns) <= MOST_COLUMNS:
+def _finite(found: Iterable[tuple[str, float]]) -> dict[str, float]:
+    return {name: value for name, value in found if math.isfinite(value)}
+
+
+def foremost(
+    rows: Rows, columns: Mapping[str, Sequence[int]], most: int = MOST_COLUMNS
+) -> dict[str, Sequence[int]]:
+    """The columns to look at: at most ``most``, those that go most with the label, one by one.
+
+    A column goes with the label as far as its mean differs between the classes, or the bins, of
+    the label: the share of its variance that lies between them (the correlation ratio). Rows in
+    time count with their mean over time.
+
+    Args:
+        rows: at most 512 of them are looked at.
+        columns: name → features of x* that come from the column; its best one counts.
+        most: columns to keep, in the order in which they came.
+    """
+    if len(columns) <= most:
         return dict(columns)
     examples = torch.arange(min(len(rows), MOST_ROWS), device=rows.y.device)
     x = rows.privileged(examples).double()
     x = x.mean(1) if rows.horizon else x
-    y = torch.stack([rows.label[examples].double(), rows.y[examples].double()], 1)
-    x, y = x - x.mean(0), y - y.mean(0)
-    with_label = (x.T @ y).abs() / (x.norm(dim=0)[:, None] * y.norm(dim=0) + 1e-12)
-    strength = with_label.amax(1).tolist()
+    x = x - x.mean(0)
+    member = nn.functional.one_hot(rows.y[examples]).double()
+    between = ((member.T @ x).square() / member.sum(0).clamp(min=1)[:, None]).sum(0)
+    strength = (between / (x.square().sum(0) + 1e-12)).tolist()
     order = sorted(columns, key=lambda name: -max((strength[i] for i in columns[name]), default=0))
-    chosen = set(order[:MOST_COLUMNS])
+    chosen = set(order[:most])
     return {name: where for name, where in columns.items() if name in chosen}
 
 

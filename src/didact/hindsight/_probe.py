@@ -15,6 +15,7 @@ from ._importance import foremost
 from ._prepared import Prepared, encoded, encoders
 from ._split import Split
 from ._trees import cells
+from ._wording import percent
 
 MOST_ROWS = 5_000
 MOST_COLUMNS = 24
@@ -92,9 +93,9 @@ def given_away(label: float | None) -> list[str]:
     if label is None or label < GIVEN_AWAY:
         return []
     return [
-        f"The privileged columns give the label away: trees on them alone explain {label:.1%} of "
-        "it. A teacher that is told the answer has little to teach; is one of them the label in "
-        "other words?"
+        f"The privileged columns give the label away: trees on them alone explain "
+        f"{percent(label)} of it. A teacher that is told the answer has little to teach; is one of "
+        "them the label in other words?"
     ]
 
 
@@ -111,15 +112,15 @@ def _targets(data: Prepared, step: int, features: int) -> list[tuple[str, NDArra
     """Privileged columns to predict, as numbers or codes."""
     rows = encoded(data, None, hindsight=False, device=torch.device("cpu"))["train"]
     _, encoder = encoders(data, None)
-    order = foremost(rows, encoder.features_of(data.privileged_columns))
-    most = max(4, min(MOST_COLUMNS, MOST_CELLS // features))
+    most = max(4, min(MOST_COLUMNS, MOST_CELLS // max(features, 1)))
+    chosen = foremost(rows, encoder.features_of(data.privileged_columns), most)
     at = data.present + step
     found: list[tuple[str, NDArray[Any], bool]] = []
     places = {"numeric": 0, "categorical": 0}
     for column in data.privileged_columns:
         place = places[column.kind]
         places[column.kind] += 1
-        if column.name not in order or len(found) >= most:
+        if column.name not in chosen:
             continue
         of: Codes = data.privileged
         if column.kind == "numeric":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._bootstrap import Interval
 from ._metrics import Outcome
+from ._wording import percent
 
 _STUDENTS = {
     "auxiliary": "the student with an auxiliary head that predicts the privileged columns",
@@ -64,22 +65,24 @@ def sentence(
     opening = _opening(outcome, little=gain.high < smallest_gain)
     comparison = (
         f"{_STUDENTS[method]} has {_change(gain.mean)} {unit} on unseen rows than without a "
-        f"teacher ({_percent(level)} interval over {_sample(runs)}: {_span(gain)})"
+        f"teacher ({percent(level)} interval over {_sample(runs)}: {_span(gain)})"
     )
     ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain)
     doubt = _CONTROL if control_as_good and outcome != "does not help" and gain.mean > 0 else ""
-    return f"{opening}{comparison}{ceiling_said}.{doubt}{_about_trees(trees)}"
+    return f"{opening}{comparison}{ceiling_said}.{doubt}{_about_trees(trees, smallest_gain)}"
 
 
-def _about_trees(trees: Interval | None) -> str:
+def _about_trees(trees: Interval | None, smallest_gain: float) -> str:
     if trees is None:
         return ""
-    who = " Gradient-boosted trees on the inputs alone do"
+    who = "gradient-boosted trees on the inputs alone do"
     if trees.low <= 0 <= trees.high:
-        return f"{who} about as well as this student."
+        if max(-trees.low, trees.high) < smallest_gain:
+            return f" G{who[1:]} about as well as this student."
+        return f" Whether {who} better or worse than this student is not clear."
     than = "better" if trees.low > 0 else "worse"
-    share = _percent(trees.mean)
-    return f"{who} {than} than this student, by {share} of the loss without a teacher."
+    share = percent(trees.mean)
+    return f" G{who[1:]} {than} than this student, by {share} of the loss without a teacher."
 
 
 def _opening(outcome: Outcome, *, little: bool) -> str:
@@ -95,7 +98,7 @@ def _sample(runs: int) -> str:
 
 
 def _span(gain: Interval) -> str:
-    low, high = _percent(gain.low), _percent(gain.high)
+    low, high = percent(gain.low), percent(gain.high)
     if gain.low >= 0:
         return f"{low} to {high}"
     if gain.high <= 0:
@@ -112,7 +115,7 @@ def _about_ceiling(
     if share is not None:
         text = f"; {inputs} {_change(ceiling.mean)}"
         if outcome == "helps":
-            reached = "all" if share >= 1 else _percent(share)
+            reached = "all" if share >= 1 else percent(share)
             text += f", so {reached} of what could be gained is reached"
         return text
     if ceiling.mean <= 0 or ceiling.high < smallest_gain:
@@ -126,11 +129,5 @@ def _about_ceiling(
     )
 
 
-def _percent(fraction: float) -> str:
-    """``12 %``, ``4.5 %``, ``0 %``: the size without its sign."""
-    size = abs(100 * fraction)
-    return f"{size:.0f} %" if size >= 10 else f"{size:.1f}".removesuffix(".0") + " %"
-
-
 def _change(gain: float) -> str:
-    return f"{_percent(gain)} {'less' if gain > -0.0005 else 'more'}"
+    return f"{percent(gain)} {'less' if gain > -0.0005 else 'more'}"

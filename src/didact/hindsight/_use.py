@@ -39,23 +39,25 @@ def use(metrics: Metrics) -> list[str | Markup]:
     """Which student was exported, and how to use it: from a terminal, Python, or elsewhere."""
     chosen, data = metrics["deployed"], metrics["data"]
     columns = counted(len(set(data["inputs"]) - set(data["dropped"])), "input column")
+    series = data["series"]
+    later = "" if series is None else f" {series['horizon']} rows after it"
     if data["classes"] is None:
-        written = "the prediction, in units of the label"
+        written = f"the predicted label{later}, in its units"
         found = "found has one prediction per row, in units of the label"
     else:
-        written = "the most probable class and the probability of each"
+        written = f"the most probable class{later} and the probability of each"
         found = "found has one row per row of the table, with the probability of each class in "
         found += "the order given under Data"
     window = "[batch, 1]"
-    if data["series"] is not None:
-        series = data["series"]
+    if series is not None:
         window = f"[batch, {series['history']}], oldest row first"
-        written += f" {series['horizon']} rows after it (empty where too few rows came before)"
+        written += " (empty where too few rows came before)"
     better = _better_trees(metrics)
     return [
-        f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: it has the "
-        f"least validation loss ({score(chosen['validation'])}) of the runs that may be "
-        f"deployed. It needs only {columns}; a table without the privileged columns will do. "
+        f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: of the "
+        "candidates that can be used, this one has the least mean validation loss, and that seed "
+        f"is its best run ({score(chosen['validation'])}). It needs only {columns}; a table "
+        "without the privileged columns will do. "
         f"{better}Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of "
         "new rows.",
         f"In a terminal; predictions.csv then has, for every row, {written}:",
@@ -66,8 +68,8 @@ def use(metrics: Metrics) -> list[str | Markup]:
         f"the {columns} as they are, by name, each of shape {window}: numbers as float32, NaN "
         "where missing, dates as seconds since 1970-01-01 UTC; categories as strings, empty where "
         "missing. It does not know the tokens given with --na: empty their cells first. "
-        + ("" if data["series"] else f"Here in Python, from CSV; {found}:"),
-        *([] if data["series"] else [code(_ONNX)]),
+        + ("" if series else f"Here in Python, from CSV; {found}:"),
+        *([] if series else [code(_ONNX)]),
         "The curves of every final run, training loss included:",
         code(_BOARD),
     ]
@@ -75,10 +77,11 @@ def use(metrics: Metrics) -> list[str | Markup]:
 
 def _better_trees(metrics: Metrics) -> str:
     trees = metrics["candidates"].get(TREES)
-    loss, own = None if trees is None else trees["validation"], metrics["deployed"]["validation"]
+    loss = None if trees is None else trees["validation"]
+    own = metrics["candidates"][metrics["deployed"]["candidate"]]["validation"]
     if loss is None or own is None or loss >= own:
         return ""
     return (
-        f"The boosted trees have less ({score(loss)}), but are not exported: where nothing else "
-        "counts, use trees. "
+        f"The boosted trees have a smaller mean validation loss ({score(loss)}, and it "
+        f"{score(own)}), but are not exported: where nothing else counts, use trees. "
     )

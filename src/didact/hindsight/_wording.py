@@ -57,7 +57,7 @@ def number(value: float | int | str | bool | None) -> str:
         return value
     if isinstance(value, float) and value and not 1e-4 <= abs(value) < 1e6:
         digits, power = f"{value:.2e}".split("e")
-        return f"{digits}·10{str(int(power)).translate(_RAISED)}".replace("-", "−")
+        return f"{digits}·{raised(int(power))}".replace("-", "−")
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", " ").replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
@@ -68,6 +68,17 @@ def score(value: float | None) -> str:
     if value is None or (value and not 1e-4 <= abs(value) < 1000):
         return number(value)
     return f"{value:#.3g}".rstrip(".").replace("-", "−")
+
+
+def percent(fraction: float) -> str:
+    """``12 %``, ``4.5 %``, ``0 %``: the size without its sign."""
+    size = abs(100 * fraction)
+    return f"{size:.0f} %" if size >= 10 else f"{size:.1f}".removesuffix(".0") + " %"
+
+
+def raised(power: int) -> str:
+    """``10⁶`` for 6."""
+    return f"10{str(power).translate(_RAISED)}"
 
 
 def counted(count: int, noun: str) -> str:

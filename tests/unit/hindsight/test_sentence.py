@@ -4,6 +4,7 @@ import pytest
 
 from didact.hindsight._bootstrap import Interval
 from didact.hindsight._sentence import sentence
+from didact.hindsight._verdict import ELIGIBLE
 
 HOW = {
     "runs": 3,
@@ -77,6 +78,67 @@ CEILING = Interval(0.4, 0.3, 0.5)
 )
 def test_word_for_word(found, said):
     assert sentence(*found, **HOW) == said
+
+
+@pytest.mark.parametrize(
+    ("method", "who"),
+    [
+        (
+            "generalised_distillation",
+            "the student that imitates a model of the privileged columns (generalised "
+            "distillation)",
+        ),
+        ("tram", "the student whose features were learnt beside the privileged columns (tram)"),
+    ],
+)
+def test_every_method_has_a_name_for_people(method, who):
+    said = sentence("helps", method, Interval(0.1, 0.06, 0.2), None, None, **HOW)
+    assert said.startswith(f"Hindsight helps: {who} has 10 % less squared error on unseen rows ")
+    for name in ELIGIBLE:
+        assert sentence("helps", name, Interval(0.1, 0.06, 0.2), None, None, **HOW)
+
+
+@pytest.mark.parametrize(
+    ("trees", "said"),
+    [
+        (
+            Interval(0.18, 0.1, 0.26),
+            " Gradient-boosted trees on the inputs alone do better than this student, by 18 % of "
+            "the loss without a teacher.",
+        ),
+        (
+            Interval(-0.03, -0.05, -0.01),
+            " Gradient-boosted trees on the inputs alone do worse than this student, by 3 % of "
+            "the loss without a teacher.",
+        ),
+        (
+            Interval(0.01, -0.02, 0.04),
+            " Gradient-boosted trees on the inputs alone do about as well as this student.",
+        ),
+        (
+            Interval(0.02, -0.04, 0.06),
+            " Whether gradient-boosted trees on the inputs alone do better or worse than this "
+            "student is not clear.",
+        ),
+        (
+            Interval(-0.02, -0.06, 0.04),
+            " Whether gradient-boosted trees on the inputs alone do better or worse than this "
+            "student is not clear.",
+        ),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("outcome", ["helps", "does not help", "too little data to tell"])
+def test_what_is_said_of_trees(outcome, trees, said):
+    gain = Interval(0.01, -0.02, 0.04) if outcome != "helps" else Interval(0.1, 0.06, 0.2)
+    alone = sentence(outcome, "ldt", gain, CEILING, 0.25, **HOW)
+    assert sentence(outcome, "ldt", gain, CEILING, 0.25, **HOW, trees=trees) == alone + said
+
+
+def test_of_trees_it_is_spoken_last():
+    how = {**HOW, "control_as_good": True, "trees": Interval(0.18, 0.1, 0.26)}
+    said = sentence("helps", "ldt", Interval(0.1, 0.06, 0.2), CEILING, 0.25, **how)
+    assert said.index("A random teacher") < said.index(" Gradient-boosted trees")
 
 
 def test_one_training_run():

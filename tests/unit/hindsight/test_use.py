@@ -31,12 +31,18 @@ class Student(nn.Module):
         return features @ self.weight, ()
 
 
-def metrics(kind="classes"):
+def metrics(kind="classes", *, series=None, trees=None, validation=0.6):
+    """``validation``: mean over seeds, of which the deployed run is the best."""
+    candidates = {"no_teacher": {"validation": 0.7}, "ldt": {"validation": validation}}
+    if trees is not None:
+        candidates["trees"] = {"validation": trees}
     return {
+        "candidates": candidates,
         "data": {
             "inputs": ["größe", "ward", "empty"],
             "dropped": ["empty", "gone"],
             "classes": ["no", "yes"] if kind == "classes" else None,
+            "series": series,
         },
         "deployed": {"candidate": "ldt", "seed": 2, "validation": 0.5},
     }
@@ -83,4 +89,39 @@ def test_every_way_predicts_the_same(kind, delimiter, tmp_path, monkeypatch):
 def test_columns_that_were_dropped_are_not_needed():
     said = " ".join(map(str, use(metrics())))
     assert "The exported student is ldt, seed 2" in said
+    assert "that seed is its best run (0.500)" in said
     assert said.count("2 input columns") == 2
+
+
+SERIES = {"history": 7, "horizon": 4, "time": None, "step": None, "examples": 90}
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("numbers", "the predicted label 4 rows after it, in its units"),
+        ("classes", "the most probable class 4 rows after it and the probability of each"),
+    ],
+)
+def test_of_a_series_the_window_is_said_and_no_lines_for_single_rows_are_shown(kind, what):
+    page = "".join(map(str, use(metrics(kind, series=SERIES))))
+    assert f"for every row, {what} (empty where too few rows came before)" in page
+    assert "each of shape [batch, 7], oldest row first" in page
+    assert "onnxruntime" not in page
+    assert "didact predict DIR NEW_DATA" in page
+    alone = "".join(map(str, use(metrics(kind))))
+    assert "rows after it" not in alone
+    assert "each of shape [batch, 1]:" in alone
+    assert "import onnxruntime" in alone
+
+
+def test_better_trees_are_said_by_their_mean_over_seeds():
+    """One run of ldt beats the trees' mean; ldt's own mean does not."""
+    said = " ".join(map(str, use(metrics(trees=0.55, validation=0.6))))
+    assert "The boosted trees have a smaller mean validation loss (0.550, and it 0.600)" in said
+    assert "use trees" in said
+    for other in (metrics(trees=0.6), metrics(trees=0.65), metrics()):
+        assert "trees" not in " ".join(map(str, use(other)))
+    failed = metrics(trees=0.55)
+    failed["candidates"]["trees"]["validation"] = None
+    assert "trees" not in " ".join(map(str, use(failed)))

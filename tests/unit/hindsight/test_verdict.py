@@ -7,12 +7,22 @@ import numpy as np
 import pytest
 
 from didact._checks import DidactError, InvalidInput
-from didact.hindsight._verdict import judge
+from didact.hindsight._metrics import CANDIDATES, METHODS
+from didact.hindsight._verdict import CONTROL, ELIGIBLE, judge
 
-VALIDATION = {"no_teacher": 1.0, "auxiliary": 0.97, "fixed_teacher": 0.99, "ldt": 0.9}
+VALIDATION = {
+    "no_teacher": 1.0,
+    "auxiliary": 0.97,
+    "fixed_teacher": 0.99,
+    "generalised_distillation": 0.95,
+    "tram": 0.96,
+    "ldt": 0.9,
+    "trees": 0.8,
+    "oracle": 0.5,
+}
 
 
-def made(gain=0.0, ceiling=0.0, noise=0.1, rows=200, seeds=3, base=1.0):
+def made(gain=0.0, ceiling=0.0, noise=0.1, rows=200, seeds=3, base=1.0, trees=None):
     """Losses whose gains over no_teacher are exactly these shares of its mean, ``base``."""
     rng = np.random.default_rng(0)
     alone = np.repeat(rng.lognormal(0, 0.3, size=(1, rows)), seeds, axis=0)
@@ -21,13 +31,21 @@ def made(gain=0.0, ceiling=0.0, noise=0.1, rows=200, seeds=3, base=1.0):
         loss = alone * rng.lognormal(0, noise, size=alone.shape)
         return base * (1 - by) * loss / loss.mean()
 
-    return {
+    found = {
         "no_teacher": base * alone / alone.mean(),
         "auxiliary": less(0),
         "fixed_teacher": less(0),
         "ldt": less(gain),
         "oracle": less(ceiling),
+        "generalised_distillation": less(0),
+        "tram": less(0),
     }
+    return found if trees is None else {**found, "trees": less(trees)}
+
+
+def test_the_candidates_are_those_of_the_metrics():
+    assert set(VALIDATION) == set(CANDIDATES)
+    assert {*ELIGIBLE, CONTROL} == set(METHODS)
 
 
 def test_helps():
@@ -93,7 +111,13 @@ def test_the_method_is_chosen_on_validation_never_on_test():
     assert (verdict.method, verdict.outcome) == ("auxiliary", "does not help")
     assert judge(losses, {**VALIDATION, "auxiliary": math.nan}).method == "ldt"
     assert judge(losses, {**VALIDATION, "auxiliary": None}).method == "ldt"
-    assert judge(losses, {**VALIDATION, "ldt": 3.0, "oracle": 0.1}).method == "auxiliary"
+    assert judge(losses, {**VALIDATION, "ldt": 3.0, "oracle": 0.1}).method == (
+        "generalised_distillation"
+    )
+    for name in ELIGIBLE:
+        assert judge(losses, {**VALIDATION, name: 0.1}).method == name
+    del losses["ldt"]  # best on validation rows, but without test losses
+    assert judge(losses, VALIDATION).method == "generalised_distillation"
 
 
 def test_the_control_is_never_the_method():
@@ -114,17 +138,74 @@ def test_a_gain_no_larger_than_the_controls_is_doubted():
 @pytest.mark.parametrize(
     ("losses", "validation"),
     [
-        (made(), {"auxiliary": None, "fixed_teacher": 0.9, "ldt": math.inf}),
-        ({k: v for k, v in made().items() if k not in ("auxiliary", "ldt")}, VALIDATION),
+        (made(), {"auxiliary": None, "fixed_teacher": 0.9, "tram": math.nan, "ldt": math.inf}),
+        ({k: v for k, v in made(trees=0).items() if k not in ELIGIBLE}, VALIDATION),
     ],
 )
 def test_without_a_trained_method_people_read_so(losses, validation):
     with pytest.raises(DidactError) as caught:
         judge(losses, validation)
     assert str(caught.value) == (
-        "None of the candidates that use hindsight (auxiliary, ldt) could be trained: each "
-        "diverged or failed in at least one training run."
+        "None of the candidates that use hindsight (auxiliary, generalised_distillation, tram, "
+        "ldt) could be trained: each diverged or failed in at least one training run."
     )
+
+
+@pytest.mark.parametrize(("trees", "said"), [(0.3, "better"), (-0.1, "worse")])
+def test_trees_are_compared_with_the_method_and_decide_nothing(trees, said):
+    losses = made(0.12, 0.4, trees=trees)
+    verdict, without = judge(losses, VALIDATION), judge(made(0.12, 0.4), VALIDATION)
+    assert (verdict.outcome, verdict.method) == (without.outcome, without.method)
+    assert verdict.trees.mean == pytest.approx(trees - 0.12)  # shares of a base of 1
+    assert verdict.trees.mean == pytest.approx((losses["ldt"] - losses["trees"]).mean())
+    assert verdict.trees.low < verdict.trees.mean < verdict.trees.high
+    assert f"inputs alone do {said} than this student, by " in verdict.sentence
+    assert without.trees is None
+    assert "rees" not in without.sentence
+    large = judge({name: 1000 * loss for name, loss in losses.items()}, VALIDATION)
+    assert large.sentence == verdict.sentence
+    assert large.trees.mean == pytest.approx(1000 * verdict.trees.mean)
+
+
+def test_trees_as_good_and_trees_nobody_can_tell():
+    alike = judge(made(0.12, 0.4, noise=0.02, trees=0.12), VALIDATION)
+    assert alike.sentence.endswith("inputs alone do about as well as this student.")
+    unclear = judge(made(0.12, 0.4, noise=1.5, rows=60, trees=0.2), VALIDATION)
+    assert unclear.trees.low < -0.05 < 0.05 < unclear.trees.high
+    assert unclear.sentence.endswith("do better or worse than this student is not clear.")
+
+
+@pytest.mark.parametrize("name", [name for name in CANDIDATES if name != "oracle"])
+def test_a_rival_cut_short_voids_the_verdict(name):
+    losses = made(0.3, 0.4, trees=0.0)
+    verdict = judge(losses, VALIDATION, cut_short=[name])
+    assert (verdict.outcome, verdict.cut_short) == ("cut short", (name,))
+    assert verdict.sentence.startswith(
+        f"No verdict: `{name}` still improved on validation rows when the "
+    )
+    assert "so the comparison would not be fair." in verdict.sentence
+    assert ("Give a larger `--epochs`." in verdict.sentence) == (name != "trees")
+    assert "helps" not in verdict.sentence
+    whole = judge(losses, VALIDATION)
+    assert (verdict.method, verdict.gain) == (whole.method, whole.gain)  # still to be looked at
+    assert verdict.to_json()["cut_short"] == [name]
+
+
+def test_an_oracle_cut_short_does_not():
+    losses = made(0.3, 0.4, trees=0.0)
+    verdict = judge(losses, VALIDATION, cut_short=["oracle"])
+    assert verdict == judge(losses, VALIDATION)
+    assert (verdict.outcome, verdict.cut_short) == ("helps", ())
+    both = judge(losses, VALIDATION, cut_short=["tram", "trees", "oracle"])
+    assert both.cut_short == ("tram", "trees")
+    assert both.sentence.startswith("No verdict: `tram`, `trees` still improved on validation rows")
+    assert both.sentence.endswith("Give a larger `--epochs`.")
+
+
+def test_cut_short_is_said_before_too_few_rows():
+    verdict = judge(made(0.3, 0.4, rows=20), VALIDATION, cut_short=["ldt"], demonstration=True)
+    assert verdict.outcome == "cut short"
+    assert verdict.sentence.startswith("Demonstration (fixed settings, no search): No verdict: ")
 
 
 def test_the_sentence_says_over_how_many_training_runs_it_speaks():
@@ -168,6 +249,10 @@ def test_demonstration_and_json():
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["gain"] == verdict.gain.to_json()
     assert record["demonstration"] is True
+    assert record["trees"] is None
+    assert record["cut_short"] == []
+    verdict = judge(made(0.12, 0.4, trees=0.2), VALIDATION)
+    assert verdict.to_json()["trees"] == verdict.trees.to_json()
 
 
 @pytest.mark.parametrize(
@@ -178,6 +263,8 @@ def test_demonstration_and_json():
         ({**made(), "oracle": np.full((3, 200), -1.0)}, VALIDATION, "oracle"),
         ({**made(), "ldt": np.full((3, 200), math.nan)}, VALIDATION, "ldt"),
         ({**made(), "fixed_teacher": np.ones((3, 199))}, VALIDATION, "fixed_teacher"),
+        ({**made(), "trees": np.ones((2, 200))}, VALIDATION, "trees"),
+        ({**made(), "trees": np.full((3, 200), -1.0)}, VALIDATION, "trees"),
     ],
 )
 def test_judge_refuses(losses, validation, message):
