@@ -9,7 +9,7 @@ from ..export._frame import Section, bullets, callout, code, page, table
 from ._figures import calibrated, curves, forest
 from ._metrics import BASELINE, CANDIDATES, FORMAT, Metrics, SplitRecord
 from ._privileged import mattered, predictability
-from ._results import scores_table, training
+from ._results import persistence, scores_table, training
 from ._use import use
 from ._wording import MAIN, joined, number, present, title
 
@@ -80,7 +80,7 @@ def report(metrics: Metrics) -> str:
         f"Does hindsight help? {data['label']}",
         [
             Section("", lead),
-            Section("Test loss", [forest(metrics), scores_table(metrics)]),
+            Section("Test loss", [forest(metrics), scores_table(metrics), *persistence(metrics)]),
             Section("Candidates", bullets(f"{title(n)}: {_MEANS[n]}" for n in present(metrics))),
             Section("Privileged columns", [*predictability(metrics), *mattered(metrics)]),
             Section("Calibration", calibrated(metrics)),
@@ -129,7 +129,9 @@ def _data(metrics: Metrics) -> list[str | Markup]:
         rows.append(["bins of the label", number(data["bins"])])
     if data["series"] is not None:
         series = data["series"]
-        step = "" if series["step"] is None else f", {number(series['step'])} s a row"
+        step = ""
+        if series["step"] is not None:
+            step = f", one every {number(series['step'])} of {series['time']} (of dates: seconds)"
         rows.append(["inputs of an example", f"the last {series['history']} rows{step}"])
         rows.append(["label of an example", f"{series['horizon']} rows ahead"])
         rows.append(["privileged", f"the {series['horizon'] - 1} rows between"])

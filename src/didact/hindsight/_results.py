@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..export._frame import bullets, stacked, table
-from ._metrics import BASELINE, CANDIDATES, CandidateRecord, IntervalRecord, Metrics
-from ._wording import MAIN, METRICS, counted, joined, number, present, score, title
+from ._metrics import BASELINE, CANDIDATES, CEILING, CandidateRecord, IntervalRecord, Metrics
+from ._wording import MAIN, METRICS, counted, joined, number, percent, present, score, title
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -35,6 +35,33 @@ def scores_table(metrics: Metrics) -> Markup:
     return table(head, rows, caption=caption)
 
 
+def persistence(metrics: Metrics) -> list[str]:
+    """Of a series of numbers: how far the best candidate is from predicting no change."""
+    same = metrics["persistence"]
+    if same is None:
+        return []
+    said = (
+        f"The prediction that “{metrics['data']['label']}” stays as it is has a {metrics['loss']} "
+        f"of {score(same)} on test rows."
+    )
+    able: dict[str, tuple[float, float]] = {}
+    for name in present(metrics):
+        test = metrics["candidates"][name]["test"].get(MAIN[metrics["loss"]])
+        chosen_by = metrics["candidates"][name]["validation"]
+        if name != CEILING and chosen_by is not None and test and test["mean"] is not None:
+            able[name] = chosen_by, test["mean"]
+    if not able:
+        return [f"{said} No candidate has a result to compare with it."]
+    best = min(able, key=lambda name: able[name][0])
+    loss, who = able[best][1], f"the best on validation rows ({title(best)})"
+    if loss < same:
+        return [f"{said} Of all but the oracle, {who} has {percent(1 - loss / same)} less."]
+    if loss == same:
+        return [f"{said} Of all but the oracle, {who} does no better."]
+    more = percent(loss / same - 1) + " more" if same else "more"
+    return [f"{said} Of all but the oracle, {who} has {more}: better predict no change."]
+
+
 def _cell(interval: IntervalRecord | None) -> Markup | str:
     if interval is None or interval["mean"] is None:
         return "–"
@@ -60,7 +87,7 @@ def training(metrics: Metrics) -> list[str | Markup]:
             "epochs or trees, per seed",
             (", ".join(str(s["epochs"]) for s in c["seeds"]) for c in found),
         ),
-        row("ended too early", (number(sum(s["cut_short"] for s in c["seeds"])) for c in found)),
+        row("runs cut short", (number(sum(s["cut_short"] for s in c["seeds"])) for c in found)),
         row("skipped meta-steps", (number(_skipped(c)) for c in found)),
     ]
     head = ["setting", *map(title, names)]
@@ -69,11 +96,22 @@ def training(metrics: Metrics) -> list[str | Markup]:
         if metrics["settings"]["quick"]
         else "The settings of each candidate are those of its trial with the least validation loss."
     )
-    return [how, table(head, rows, caption="Chosen settings, per candidate"), _troubles(metrics)]
+    caption = "Chosen settings, per candidate; a dash where a candidate has no such setting."
+    return [how, table(head, rows, caption=caption), _troubles(metrics)]
 
 
 def _troubles(metrics: Metrics) -> str | Markup:
     said = []
+    early = {
+        name: [run["seed"] for run in metrics["candidates"][name]["seeds"] if run["cut_short"]]
+        for name in present(metrics)
+    }
+    if any(early.values()):
+        which = "; ".join(f"{title(n)} ({_seeds(lost)})" for n, lost in early.items() if lost)
+        said.append(
+            f"Cut short, still improving when the budget of {metrics['settings']['epochs']} epochs "
+            f"(or of trees) ended: {which}."
+        )
     for name in CANDIDATES:
         if name not in metrics["candidates"]:
             said.append(f"{title(name)}: was not run.")
@@ -81,23 +119,24 @@ def _troubles(metrics: Metrics) -> str | Markup:
         candidate = metrics["candidates"][name]
         failed, skipped = _failed(candidate), _skipped(candidate)
         lost = [run["seed"] for run in candidate["seeds"] if run["validation"] is None]
-        early = [run["seed"] for run in candidate["seeds"] if run["cut_short"]]
-        if early:
-            said.append(
-                f"{title(name)}: cut short by the budget of {metrics['settings']['epochs']} epochs "
-                f"with seed {joined(early)}, still improving."
-            )
         trials = counted(len(candidate["trials"]), "trial")
         if failed:
             said.append(f"{title(name)}: {failed} of {trials} failed or diverged.")
         if lost or not candidate["seeds"]:
-            which = "every seed" if not candidate["seeds"] else f"seed {joined(lost)}"
+            which = "every seed" if not candidate["seeds"] else _seeds(lost)
             said.append(f"{title(name)}: no finite result for {which}.")
         if skipped:
             steps = counted(skipped, "meta-step")
-            said.append(f"{title(name)}: {steps} skipped, the meta-gradient was not finite.")
+            said.append(
+                f"{title(name)}: {steps} skipped, because inner steps diverged; after each the "
+                "inner learning rate was halved."
+            )
     nothing = "No trial failed, no run was cut short, and no meta-step was skipped."
     return bullets(said) if said else nothing
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {joined(seeds)}"
 
 
 def _failed(candidate: CandidateRecord) -> int:
