@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 
@@ -32,10 +33,10 @@ def invalid(parameter: str, rule: str, found: Any) -> InvalidInput:
 
 def check_integer(parameter: str, value: Any, *, at_least: int = 1) -> int:
     """Return ``value`` if it is an integer ≥ ``at_least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         rule = "a positive integer" if at_least == 1 else f"an integer of at least {at_least}"
         raise invalid(parameter, rule, value)
-    return value
+    return int(value)
 
 
 def check_number(

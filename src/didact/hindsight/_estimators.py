@@ -181,7 +181,8 @@ class HindsightClassifier(ClassifierMixin, _Hindsight):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each row, ``[n]``."""
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        most = self.predict_proba(X).argmax(1)
+        labels: NDArray[Any] = self.classes_[most]
         return labels
 
 
@@ -222,7 +223,8 @@ class HindsightRegressor(RegressorMixin, _Hindsight):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """The number of each row, ``[n]``."""
-        found = self.output_.predict(self._logits(X)).numpy()
+        logits = self._logits(X)
+        found = self.output_.predict(logits).numpy()
         numbers: NDArray[np.float64] = found * self._scale + self._offset
         return numbers
 
