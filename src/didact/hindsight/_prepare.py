@@ -15,7 +15,7 @@ from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
 from ..runs import key
 from ._columns import Roles, assign_roles, describe, named
 from ._encode import Codes
-from ._label import Bins, Classes, check_label
+from ._label import FEWEST_ROWS, Bins, Classes, check_label
 from ._prepared import Prepared
 from ._series import Series, find_examples, split_in_time
 from ._split import Split, split
@@ -183,7 +183,10 @@ def _time_column(frame: Any, question: Question, dropped: Iterable[str]) -> str 
         return question.time
     dates = [n for n in names if n not in dropped and is_datetime64_any_dtype(frame[n].dtype)]
     if len(dates) > 1:
-        raise invalid("time", f"one of the columns of dates {listed(dates)}; drop the others", None)
+        raise InvalidInput(
+            f"Parameter `time` should be one of the columns of dates {listed(dates)}, where there "
+            "are several. Found none: name one, and drop those that are no inputs."
+        )
     return dates[0] if dates and dates[0] not in (question.label, question.group) else None
 
 
@@ -206,6 +209,9 @@ def _series(
     if not labelled.all():
         said.append(f"{int((~labelled).sum())} examples have no label, and are left out.")
         found = found.only(labelled)
+    if len(found.present) < FEWEST_ROWS:
+        rule = f"rows for at least {FEWEST_ROWS} examples with that history and horizon"
+        raise invalid("data", rule, len(found.present))
     columns = [str(name) for name in frame.columns]
     inputs = {*roles.inputs, question.label}
     later = {*inputs, *roles.privileged}

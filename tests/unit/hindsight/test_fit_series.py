@@ -1,0 +1,254 @@
+"""A series from its table to its predictions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from didact._checks import InvalidInput
+from didact.cli import main
+from didact.hindsight import fit, predict
+from didact.hindsight._deploy import load_deployed
+from didact.hindsight._encode import Codes
+from didact.hindsight._prepare import Question, prepare
+from didact.hindsight._prepared import encoded, encoders
+
+HISTORY, HORIZON = 3, 4
+CPU = torch.device("cpu")
+
+
+def _table(rows: int = 70, seed: int = 0) -> pd.DataFrame:
+    """Two stations by the hour, rows of both mixed; one of them has a gap in time."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for station in ("north", "süd"):
+        hours = np.arange(rows, dtype=float)
+        hours[rows // 2 :] += 5 if station == "north" else 0
+        load = np.sin(hours / 4) + 0.1 * rng.normal(size=rows)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "when": pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h"),
+                    "station": station,
+                    "load": load,
+                    "wind": rng.normal(size=rows),
+                    "sky": rng.choice(["clear", "grey"], rows),
+                    "later": rng.normal(size=rows),
+                }
+            )
+        )
+    return pd.concat(parts).sort_values("when", kind="stable", ignore_index=True)
+
+
+QUESTION = Question("load", ("later",), group="station", history=HISTORY, horizon=HORIZON)
+
+
+def _prepared(table: pd.DataFrame, folder: Path, **changed: Any) -> Any:
+    path = folder / "table.csv"
+    table.to_csv(path, index=False)
+    return prepare(path, replace(QUESTION, **changed))
+
+
+def test_windows_are_slices_of_the_table(tmp_path: Path) -> None:
+    table = _table()
+    table.loc[41, "load"] = np.nan
+    prepared, _, facts = _prepared(table, tmp_path)
+    assert facts["data"]["inputs"] == ["load", "wind", "sky"]
+    assert facts["data"]["privileged"] == ["load", "wind", "sky", "later"]
+    assert facts["data"]["series"]["time"] == "when"
+    assert facts["data"]["series"]["step"] == 3600
+    said = " ".join(facts["data"]["warnings"])
+    assert "1 of 138 steps" in said
+    assert "have no label" in said
+    rows = encoded(prepared, None, hindsight=False, device=CPU)["train"]
+    encode, encode_later = encoders(prepared, None)
+    stations = {name: part.reset_index() for name, part in table.groupby("station")}
+    order = [i for part in stations.values() for i in part["index"]]
+    for k in range(len(rows)):
+        present = int(rows.present[k])
+        station = table.station[order[present]]
+        part = stations[station]
+        t = int(np.flatnonzero(part["index"] == order[present])[0])
+        past, future = part[t - HISTORY + 1 : t + 1], part[t + 1 : t + HORIZON]
+        assert len(past) == HISTORY
+        codes = Codes.of(past, prepared.columns)
+        assert torch.equal(
+            rows.features(torch.tensor(k)), encode(codes.numeric, codes.codes).flatten()
+        )
+        codes = Codes.of(future, prepared.privileged_columns)
+        expected = encode_later(codes.numeric, codes.codes)
+        assert torch.equal(rows.privileged(torch.tensor(k)), expected)
+        now = part["load"][t]
+        change = part["load"][t + HORIZON] - (float(_mean(prepared)) if np.isnan(now) else now)
+        assert float(rows.label[k]) == pytest.approx(
+            (change - prepared.offset) / prepared.scale, abs=1e-5
+        )
+        assert (part["when"][t + HORIZON] - part["when"][t - HISTORY + 1]) == pd.Timedelta(
+            hours=HISTORY + HORIZON - 1
+        )
+
+
+def _mean(prepared: Any) -> float:
+    seen = np.concatenate([prepared.split.train, prepared.split.validation])
+    return float((prepared.label + prepared.anchor)[seen].mean())
+
+
+def test_what_comes_after_the_first_test_moment_touches_nothing(tmp_path: Path) -> None:
+    table = _table()
+    one, bins, _ = _prepared(table, tmp_path)
+    first = int(one.present[one.split.test].min())
+    order = [i for _, part in table.groupby("station") for i in part.index]
+    cut = table.when[order[first]]
+    changed = table.copy()
+    late = changed.when > cut
+    changed.loc[late, ["load", "wind", "later"]] += 100.0
+    changed.loc[late, "sky"] = "storm"
+    two, bins_too, _ = _prepared(changed, tmp_path)
+    assert bins == bins_too
+    assert (one.offset, one.scale) == (two.offset, two.scale)
+    for name in ("train", "validation"):
+        a, b = (encoded(p, None, hindsight=True, device=CPU)[name] for p in (one, two))
+        every = torch.arange(len(a))
+        assert torch.equal(a.features(every), b.features(every))
+        assert torch.equal(a.label, b.label)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("series")
+    _table().to_csv(folder / "table.csv", index=False)
+    fit(
+        folder / "table.csv", label="load", privileged=["later"], group="station",
+        history=HISTORY, horizon=HORIZON, quick=True, epochs=2, seeds=1, jobs=1, out=folder / "fit",
+    )  # fmt: skip
+    return folder
+
+
+def test_the_record_of_a_series(fitted: Path) -> None:
+    metrics = json.loads((fitted / "fit" / "metrics.json").read_text())
+    assert metrics["split"]["kind"] == "time"
+    assert metrics["persistence"] > 0
+    assert metrics["data"]["series"]["history"] == HISTORY
+    assert set(metrics["candidates"]["ldt"]["columns"]) == {"load", "wind", "sky", "later"}
+    assert all(c["test"]["rmse"]["mean"] > 0 for c in metrics["candidates"].values())
+
+
+def test_predictions_are_those_of_the_windows_in_every_way(fitted: Path) -> None:
+    new = _table(12, seed=1).drop(columns="later")
+    new.loc[3, "wind"] = np.nan
+    new.to_csv(fitted / "new.csv", index=False)
+    assert predict(fitted / "fit", fitted / "new.csv", fitted / "out.csv") == len(new)
+    found = pd.read_csv(fitted / "out.csv", skip_blank_lines=False).prediction
+    loaded = load_deployed(fitted / "fit")
+    session = onnxruntime.InferenceSession(fitted / "fit" / "student.onnx")
+    expected = np.full(len(new), np.nan)
+    for _, part in new.groupby("station"):
+        for k in range(HISTORY - 1, len(part)):
+            window = part.iloc[k - HISTORY + 1 : k + 1]
+            if window.when.iloc[-1] - window.when.iloc[0] != pd.Timedelta(hours=HISTORY - 1):
+                continue
+            codes = Codes.of(window, loaded.columns)
+            with torch.no_grad():
+                value = float(loaded.module(codes.numeric[None], codes.codes[None])[0])
+            expected[window.index[-1]] = value
+            feed = {
+                column.name: window[column.name].to_numpy()[None].astype(
+                    object if column.type == "tensor(string)" else np.float32
+                )
+                for column in session.get_inputs()
+            }  # fmt: skip
+            assert session.run(None, feed)[0][0] == pytest.approx(value, abs=1e-5)
+    assert np.isnan(expected).sum() == 2 * (HISTORY - 1) + HISTORY - 1  # starts, and one gap
+    assert found.to_numpy() == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+def test_rows_in_another_mixture_have_the_same_predictions(fitted: Path) -> None:
+    new = _table(12, seed=1)
+    for name, table in (("mixed", new), ("apart", new.sort_values(["station", "when"]))):
+        table.to_csv(fitted / f"{name}.csv", index=False)
+        predict(fitted / "fit", fitted / f"{name}.csv", fitted / f"{name}.out.csv")
+    mixed, apart = (
+        pd.read_csv(fitted / f"{name}.out.csv", skip_blank_lines=False).prediction
+        for name in ("mixed", "apart")
+    )
+    order = new.sort_values(["station", "when"]).index
+    assert mixed[order].to_numpy() == pytest.approx(apart.to_numpy(), nan_ok=True)
+
+
+@pytest.mark.parametrize("missing", ["when", "station", "wind"])
+def test_predict_needs_its_columns(fitted: Path, missing: str) -> None:
+    _table(12).drop(columns=missing).to_csv(fitted / "less.csv", index=False)
+    with pytest.raises(InvalidInput, match=missing):
+        predict(fitted / "fit", fitted / "less.csv", fitted / "less.out.csv")
+
+
+def test_classes_by_group_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "who": np.repeat(np.arange(12), 10),
+            "x": rng.normal(size=120),
+            "odd": rng.normal(size=120),
+        }
+    )
+    table["state"] = np.where(table.x.rolling(3, min_periods=1).mean() > 0, "up", "down")
+    table.to_csv("table.csv", index=False)
+    command = (
+        "fit table.csv --series --label state --history 2 --horizon 3 --group who --split group"
+    )
+    command += " --drop odd --quick --epochs 1 --seeds 1 --jobs 1 --out fit"
+    assert main(command.split()) == 0
+    metrics = json.loads(Path("fit/metrics.json").read_text())
+    assert metrics["split"]["kind"] == "group"
+    assert metrics["data"]["inputs"] == ["x", "state"]
+    assert metrics["data"]["dropped"] == ["odd"]
+    assert metrics["persistence"] is None
+    assert main(["predict", "fit", "table.csv", "--out", "out.csv"]) == 0
+    out = pd.read_csv("out.csv", skip_blank_lines=False)
+    assert len(out) == 120
+    assert out.prediction.isna().sum() == 12
+    assert main([*command.split()[:-2], "--history", "3", "--out", "fit"]) == 2
+    assert "differs in: series" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"horizon": None}, "both `history` and `horizon`"),
+        ({"horizon": 1}, "`horizon` should be an integer of at least 2"),
+        ({"history": 0}, "`history` should be a positive integer"),
+        ({"group": None, "split": "group"}, "'group' only where `group` is given"),
+        ({"history": None, "horizon": None, "time": "when"}, "with `history` and `horizon` only"),
+        ({"history": None, "horizon": None, "split": "time"}, "'time' only with `history`"),
+        ({"time": "load"}, "another column than label and group"),
+        ({"time": "clock"}, "one of the columns"),
+        ({"drop": ("load",)}, "leaves out the label"),
+        ({"drop": ("lod",)}, "did you mean"),
+        ({"history": 30, "horizon": 30}, "at least 50 examples.*11"),
+        ({"history": 90}, "The longest stretch has 70 rows"),
+        ({"horizon": 20}, "long enough"),
+    ],
+)
+def test_questions_meet_one_clear_error(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        _prepared(_table(), tmp_path, **changed)
+
+
+def test_two_columns_of_dates_have_to_be_told_apart(tmp_path: Path) -> None:
+    table = _table()
+    table["measured"] = table.when + pd.Timedelta(minutes=5)
+    with pytest.raises(InvalidInput, match="one of the columns of dates `when`, `measured`"):
+        _prepared(table, tmp_path)
+    _, _, facts = _prepared(table, tmp_path, time="when", drop=("measured",))
+    assert facts["data"]["series"]["time"] == "when"
