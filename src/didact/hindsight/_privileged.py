@@ -89,7 +89,6 @@ def _bars(values: Mapping[str, float], label: str, caption: str, colour: str) ->
     """The largest values as horizontal bars, the largest on top."""
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     ranked = sorted(
         ((name, v) for name, v in values.items() if math.isfinite(v)), key=lambda item: -item[1]
@@ -98,20 +97,18 @@ def _bars(values: Mapping[str, float], label: str, caption: str, colour: str) ->
     if len(ranked) > len(shown):
         caption += f" The first {len(shown)} of {len(ranked)} columns that were looked at."
     names = [_short(name) for name, _ in shown]
-    width = 4.2
-    # Matplotlib measures with its own font, where Chinese, say, is narrower than on the page.
-    left = 0.06 * max((_wide(name) for name in names), default=0) / width
-    layout = ConstrainedLayoutEngine(rect=(left, 0, 1 - left, 1))
+    longest = max((len(name) + _wide(name) for name in names), default=0)
     with matplotlib.rc_context(STYLE):
-        drawing = Figure(figsize=(width, 0.9 + 0.24 * len(shown)), layout=layout)
+        drawing = Figure(figsize=(4.2, 0.9 + 0.24 * len(shown)), layout="constrained")
         axes = drawing.subplots()
         axes.barh(range(len(shown)), [v for _, v in shown], color=colour, height=0.62)
         axes.set_yticks(range(len(shown)), [n.replace("$", r"\$") for n in names])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.axvline(0, color="#8a8f98", linewidth=1)
-        axes.locator_params(axis="x", nbins=6)
-        axes.set_xlabel(label + readable(axes.xaxis, (v for _, v in shown)))
+        axes.locator_params(axis="x", nbins=6 if longest < 16 else 4)
+        unit = readable(axes.xaxis, (v for _, v in shown))
+        drawing.supxlabel(label + unit, fontsize=10)  # beside long names the axis is short
         axes.grid(axis="x")
         axes.set_axisbelow(True)
     said = "; ".join(f"{name} {number(v)}" for name, v in shown)
