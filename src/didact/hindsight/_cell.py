@@ -37,7 +37,11 @@ def run_cell(config: dict[str, Any], own: Path, *, prepared: str, logs: str) -> 
 
 def _trees(config: dict[str, Any], own: Path, data: Prepared) -> dict[str, Any]:
     fitted = fit_trees(
-        data, data.split_for(config["split"]), config["settings"], seed=config["seed"]
+        data,
+        data.split_for(config["split"]),
+        config["settings"],
+        epochs=config["budget"]["epochs"],
+        seed=config["seed"],
     )
     if config["final"]:
         _keep_predictions(own, _levels(data, config, fitted.test))

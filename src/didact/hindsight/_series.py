@@ -84,7 +84,7 @@ def find_examples(
         >>> found.present.tolist()  # row 3 is followed by a gap
         [1, 2, 5]
         >>> found.warnings
-        ('1 of 6 steps in time is not the usual 1 s: no example reaches across it.',)
+        ('1 of 6 steps in time is not the usual 1: no example reaches across it.',)
     """
     check_integer("history", history)
     check_integer("horizon", horizon, at_least=0)
@@ -135,7 +135,7 @@ def _timed(
     if count := int(broken.sum()):
         are, them = ("is", "it") if count == 1 else ("are", "them")
         warnings = (
-            f"{count} of {len(inside)} steps in time {are} not the usual {step:g} s: "
+            f"{count} of {len(inside)} steps in time {are} not the usual {step:g}: "
             f"no example reaches across {them}.",
         )
     moment = np.round((time - time.min(initial=np.inf)) / step).astype(np.int64)

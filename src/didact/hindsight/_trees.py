@@ -27,12 +27,23 @@ class Fitted:
     test: dict[str, NDArray[Any]]
 
 
-def fit_trees(data: Prepared, split: Split, settings: dict[str, Any], *, seed: int) -> Fitted:
+ROUNDS_PER_EPOCH = 20
+"""A budget of epochs is one of rounds, too: an epoch of a network is up to 100 steps."""
+
+
+def fit_trees(
+    data: Prepared, split: Split, settings: dict[str, Any], *, epochs: int, seed: int
+) -> Fitted:
     """Fit trees to x: numbers as they are, NaN where missing, categories as categories."""
     x, categorical = cells(data.inputs, data, 1 - data.history, 1)
     number = data.values is not None
     y = data.standard(data.label).double().numpy() if number else data.y.numpy()
-    trees = Trees("regression" if number else "classification", **settings, seed=seed)
+    trees = Trees(
+        "regression" if number else "classification",
+        **settings,
+        iterations=ROUNDS_PER_EPOCH * epochs,
+        seed=seed,
+    )
     trees.fit(
         x[split.train],
         y[split.train],

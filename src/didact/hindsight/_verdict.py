@@ -162,13 +162,9 @@ def judge(
     share = gain.mean / ceiling.mean if ceiling is not None and clear else None
     control = float((alone - known[CONTROL]).mean()) if CONTROL in known else -math.inf
     if voided:
-        # More epochs give the trees no more rounds.
-        budget, remedy = "the budget of epochs", " Give a larger `--epochs`."
-        if voided == (TREES,):
-            budget, remedy = "the last of the rounds that trees get", ""
         said = (
-            f"No verdict: {listed(voided)} still improved on validation rows when {budget} ended, "
-            f"so the comparison would not be fair.{remedy}"
+            f"No verdict: {listed(voided)} still improved on validation rows when the budget of "
+            "epochs ended, so the comparison would not be fair. Give a larger `--epochs`."
         )
     elif short is not None:
         said = f"Too little data to tell whether hindsight helps: {short}."

@@ -135,6 +135,31 @@ def test_output_by_hand() -> None:
         assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_plain_number_and_a_change_by_hand(tmp_path: Path) -> None:
+    _, columns, frame = _deployed(BINS, ["income in €", "age"])
+    codes = Codes.of(frame, columns)
+    encoder = Encoder.fit(columns, codes.numeric, codes.codes)
+    windows = codes.windows(torch.arange(2, 40), 3)
+    student = _Student(3 * encoder.n_features, 1)
+    plain = Deployed(encoder, student, None, unit=(1e5, 3e4), anchor=(0, 7e5)).eval()
+    found = plain(windows.numeric, windows.codes)
+    for k in range(38):
+        features = encoder(codes.numeric[k : k + 3], codes.codes[k : k + 3]).flatten()
+        now = float(codes.numeric[k + 2, 0])
+        now = 7e5 if np.isnan(now) else now
+        change = 1e5 + 3e4 * float(student(features[None])[0].detach())
+        assert found[k].item() == pytest.approx(now + change, rel=1e-5)
+    save_deployed(
+        tmp_path, plain, columns, BINS, windows, label_name="income in €",
+        series={"history": 3, "horizon": 2, "time": None, "step": None, "group": None},
+    )  # fmt: skip
+    loaded = load_deployed(tmp_path)
+    assert loaded.series is not None
+    assert torch.allclose(loaded.module(windows.numeric, windows.codes), found)
+    session = onnxruntime.InferenceSession(tmp_path / "student.onnx")
+    assert {tuple(column.shape) for column in session.get_inputs()} == {("batch", 3)}
+
+
 def test_model_and_label_must_fit(tmp_path: Path) -> None:
     deployed, columns, frame = _deployed(BINS, ["age"])
     example = Codes.of(frame, columns)
