@@ -94,8 +94,8 @@ def given_away(label: float | None) -> list[str]:
         return []
     return [
         f"The privileged columns give the label away: trees on them alone explain "
-        f"{percent(label)} of it. A teacher that is told the answer has little to teach; is one of "
-        "them the label in other words?"
+        f"{percent(label)} of it. That is so where a trajectory ends in the label; but if one of "
+        "them is the label in other words, leave it out."
     ]
 
 
