@@ -12,7 +12,8 @@ Methods, each with ``parameters()`` for the student's optimizer and ``loss((x, x
 Their rival, with an interface of its own: ``Trees``, boosted trees on x alone.
 
 Teaching losses: ``mse``, ``gated_mse``, ``kl``. Around them: ``Taught`` makes a student of any
-module, ``teach`` calls a teacher once for n batches, ``stack`` makes n batches one.
+module, ``teach`` calls a teacher once for n batches, ``stack`` makes n batches one;
+``Seeds`` trains S small networks at once, ``each`` makes their losses.
 """
 
 from ._auxiliary import Auxiliary
@@ -21,6 +22,7 @@ from ._generalised_distillation import GeneralisedDistillation
 from ._ldt import LDT, MetaStep, stack
 from ._losses import flat, gated_mse, kl, mse
 from ._no_teacher import NoTeacher
+from ._seeds import Seeds, each
 from ._taught import Taught
 from ._teach import teach
 from ._tram import TRAM
@@ -34,8 +36,10 @@ __all__ = [
     "GeneralisedDistillation",
     "MetaStep",
     "NoTeacher",
+    "Seeds",
     "Taught",
     "Trees",
+    "each",
     "flat",
     "gated_mse",
     "kl",

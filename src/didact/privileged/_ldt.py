@@ -231,7 +231,9 @@ class LDT:
             return MetaStep(loss, norm, 0, True)
         clipped = sum(int((g.abs() > self.clip).sum()) for g in gradients)
         for p, g in zip(taught, gradients, strict=True):
-            p.grad = g.clamp(-self.clip, self.clip)
+            # In the parameter's own layout: fused optimizers read memory as if it were, and
+            # autograd.grad hands out transposed views.
+            p.grad = torch.empty_like(p).copy_(g.clamp(-self.clip, self.clip))
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(taught, self.clip_norm)
         optimizer.step()

@@ -3,10 +3,12 @@
 - :func:`task_a`: the label is a parity of two hidden signs.
 - :func:`task_b`: the label is a draw from hidden logits.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
-  columns, :func:`simulate` writes it to a file (the extra ``didact[mujoco]``).
+  columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
+  a file (the extra ``didact[mujoco]``).
 """
 
 from ._mujoco import Rollouts, mujoco_rollouts
+from ._reward_model import RewardModel, RewardScale
 from ._simulate import simulate
 from ._simulator import Environment, MissingMujoco
 from ._table import as_table
@@ -16,6 +18,8 @@ from ._task_b import TaskB, task_b
 __all__ = [
     "Environment",
     "MissingMujoco",
+    "RewardModel",
+    "RewardScale",
     "Rollouts",
     "TaskA",
     "TaskB",

@@ -61,6 +61,8 @@ class SGD:
         _check("lr", self.lr)
         _check("momentum", self.momentum)
         _check("weight_decay", self.weight_decay)
+        if not isinstance(self.nesterov, bool):
+            raise invalid("nesterov", "True or False", self.nesterov)
         if self.nesterov and not _used(self.momentum):
             raise invalid("momentum", "above 0 when `nesterov` is true", self.momentum)
 

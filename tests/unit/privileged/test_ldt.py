@@ -126,6 +126,32 @@ def test_non_finite_meta_gradients_are_skipped_counted_and_then_raised() -> None
         ldt.meta_step(meta, batches, validation)
 
 
+class _Columns(nn.Module):
+    """A linear map whose weight's gradient comes out of autograd transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 24, dtype=torch.float64).view(12, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bi,oi->bo", x, self.weight)
+
+
+def test_a_fused_meta_optimizer_does_what_the_plain_one_does() -> None:
+    batches, validation = _data()
+    after = []
+    for fused in (False, True):
+        ldt = LDT(_student(), _Columns(), label_loss=F.mse_loss, inner=SGD(0.1))
+        value = ldt.meta_loss(batches, validation)
+        (gradient,) = torch.autograd.grad(value, [ldt.teacher.weight])
+        assert not gradient.is_contiguous()
+        meta = torch.optim.Adam(ldt.teacher.parameters(), lr=0.1, fused=fused)
+        for _ in range(3):
+            ldt.meta_step(meta, batches, validation)
+        after.append(ldt.teacher.weight.detach())
+    torch.testing.assert_close(*after, rtol=1e-9, atol=1e-9)
+
+
 def test_clipping_by_component_and_by_norm() -> None:
     batches, validation = _data()
     moved = {}

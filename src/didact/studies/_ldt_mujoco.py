@@ -1,0 +1,229 @@
+"""Predict a robot's return: table 7, figures 5 and 6 of the LDT paper."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any, get_args
+
+from ..tasks import Environment
+from ._numbers import Mean, markdown, mean
+from ._robots import Candidate, Run, train
+from ._study import Cell, Record, Rounds, Study
+
+SEARCH_SEED = 1000
+GRIDS: dict[Candidate, dict[str, tuple[float, ...]]] = {
+    "no_teacher": {
+        "learning_rate": (1e-3, 1e-2),
+        "weight_decay": (0.0, 1e-5, 1e-4),
+        "batch": (8, 16, 32),
+    },
+    "auxiliary": {
+        "learning_rate": (1e-3, 1e-2),
+        "weight_decay": (0.0, 1e-5, 1e-4),
+        "auxiliary_weight": (1.0, 2.0, 4.0),
+    },
+    "ldt": {
+        "beta1": (0.0, 0.9),
+        "inner_learning_rate": (1e-3, 5e-3, 1e-2),
+        "log_alpha": (2.0, 2.5, 3.0),
+        "validation_split": (0.3, 0.5, 0.7),
+    },
+}
+"""Tables 2, 3 and 4."""
+TABLE_5: list[tuple[Environment, float, float, float]] = [
+    ("HalfCheetah", 0.0, 2.5, 0.7),
+    ("Hopper", 0.0, 2.5, 0.3),
+    ("Swimmer", 0.9, 2.5, 0.3),
+    ("Walker2d", 0.9, 3.0, 0.5),
+]
+PUBLISHED: dict[Environment, dict[str, float]] = {
+    environment: {
+        "beta1": beta1,
+        "inner_learning_rate": 1e-2,
+        "log_alpha": log_alpha,
+        "validation_split": split,
+    }
+    for environment, beta1, log_alpha, split in TABLE_5
+}
+"""Table 5."""
+PAPER: dict[Environment, dict[Candidate, float]] = {
+    "HalfCheetah": {"no_teacher": 0.0485, "auxiliary": 0.0477, "ldt": 0.0427},
+    "Hopper": {"no_teacher": 0.00270, "auxiliary": 0.00224, "ldt": 0.00132},
+    "Swimmer": {"no_teacher": 0.0169, "auxiliary": 0.0146, "ldt": 0.00964},
+    "Walker2d": {"no_teacher": 0.0238, "auxiliary": 0.0211, "ldt": 0.0164},
+}
+"""Table 7."""
+LABELS: dict[Candidate, str] = {
+    "no_teacher": "no teacher", "auxiliary": "auxiliary", "ldt": "LDT"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """Predict a robot's return: table 7, figures 5 and 6 of the LDT paper."""
+
+    environments: tuple[Environment, ...] = ("HalfCheetah", "Hopper", "Swimmer", "Walker2d")
+    """Gymnasium's -v4; the paper's are -v2, with the same rewards and observations."""
+    methods: tuple[Candidate, ...] = ("no_teacher", "auxiliary", "ldt")
+    """Which methods to run."""
+    seeds: int = 3
+    """Final runs per method and environment; the paper has 8."""
+    epochs: int = 100
+    """Passes of the student over the rows it trains on."""
+    rollouts: int = 4000
+    """Training examples."""
+    test_rollouts: int = 10000
+    """Test examples, which choose nothing."""
+    held_out_rollouts: int = 4000
+    """Examples that choose settings and epochs; the paper chose them on its test set."""
+    grid: bool = False
+    """Try all of LDT's table 4; otherwise table 5, as it is and with α = 100, β₁ = 0.9."""
+    tries: int = 1000
+    """At most this many settings per method and environment."""
+    compile: bool = True
+    """Compile LDT's inner steps."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def candidates(config: Config, environment: Environment, method: Candidate) -> list[dict[str, Any]]:
+    """The settings that are tried once before the final runs."""
+    if method == "ldt" and not config.grid:
+        published = PUBLISHED[environment]
+        return [published, {**published, "beta1": 0.9, "log_alpha": 2.0}][: config.tries]
+    names = list(GRIDS[method])
+    points = product(*GRIDS[method].values())
+    return [dict(zip(names, values, strict=True)) for values in islice(points, config.tries)]
+
+
+def plan(config: Config) -> Rounds:
+    """One run per setting, then the final seeds with the setting that was best on held-out data."""
+
+    def run(
+        environment: Environment, method: Candidate, settings: dict[str, Any], seed: int
+    ) -> Run:
+        return Run(
+            environment, method, settings, seed, epochs=config.epochs, rollouts=config.rollouts,
+            test_rollouts=config.test_rollouts, held_out_rollouts=config.held_out_rollouts,
+            compile=config.compile and method == "ldt", device=config.device,
+        )  # fmt: skip
+
+    tried = [
+        run(environment, method, settings, SEARCH_SEED)
+        for method in config.methods
+        for environment in config.environments
+        for settings in candidates(config, environment, method)
+    ]
+    records = yield tried
+    best: dict[tuple[Environment, Candidate], tuple[float, dict[str, Any]]] = {}
+    for asked, record in zip(tried, records, strict=True):
+        place, found = (asked.environment, asked.method), lowest(record)
+        if found < best.get(place, (math.inf, {}))[0]:
+            best[place] = found, asked.settings
+    yield [
+        run(environment, method, best[environment, method][1], seed)
+        for seed in range(config.seeds)
+        for environment in config.environments
+        for method in config.methods
+        if (environment, method) in best
+    ]
+
+
+def lowest(record: Record) -> float:
+    """The lowest held-out error of any epoch."""
+    return min(record["held_out"], default=math.inf)
+
+
+def chosen(record: Record) -> float:
+    """The test error after the epoch that was best on held-out data."""
+    error: float = record["test"][record["held_out"].index(min(record["held_out"]))]
+    return error
+
+
+def finals(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """Final runs by environment and method."""
+    found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.run.seed != SEARCH_SEED and cell.record["test"]:
+            found[cell.run.environment, cell.run.method].append(cell)
+    return found
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Table 7, ours beside the paper's."""
+    found = finals(cells)
+    rows = []
+    for environment, paper in PAPER.items():
+        base: Mean | None = None
+        for method in get_args(Candidate):
+            runs = found.get((environment, method), [])
+            honest = mean([chosen(cell.record) for cell in runs])
+            theirs = mean([min(cell.record["test"]) for cell in runs])
+            base = theirs if method == "no_teacher" else base
+            ratio = ""
+            if base is not None and base.n and theirs.n:
+                ratio = f"{theirs.value / base.value:.2f}"
+            rows.append(
+                [
+                    environment, LABELS[method], str(len(runs)), f"{honest:.3g}", f"{theirs:.3g}",
+                    ratio, f"{paper[method]:.3g}", f"{paper[method] / paper['no_teacher']:.2f}",
+                ]
+            )  # fmt: skip
+    header = [
+        "environment", "method", "seeds", "test error, epoch by held-out data",
+        "least test error", "ratio", "paper", "ratio",
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figures 5 and 6."""
+    from matplotlib.figure import Figure
+
+    found = finals(cells)
+    names = [name for name in PAPER if any(environment == name for environment, _ in found)]
+    curves = Figure(figsize=(12, 3.2), layout="constrained")
+    gaps = Figure(figsize=(12, 3.2), layout="constrained")
+    for figure, label in ((curves, "test error"), (gaps, "test error − training error")):
+        for axes, environment in zip(figure.subplots(1, len(names)), names, strict=True):
+            for k, method in enumerate(get_args(Candidate)):
+                for cell in found.get((environment, method), []):
+                    test = cell.record["test"]
+                    values = test
+                    if figure is gaps:
+                        pairs = zip(test, cell.record["training"], strict=True)
+                        values = [a - b for a, b in pairs]
+                    axes.plot(
+                        range(1, len(values) + 1), values, color=f"C{k}", alpha=0.6, linewidth=1
+                    )
+                axes.plot([], [], color=f"C{k}", label=LABELS[method])
+            axes.set(title=environment, xlabel="epoch", xscale="log")
+            if figure is curves:
+                axes.set_yscale("log")
+        figure.axes[0].set_ylabel(label)
+        figure.axes[0].legend(frameon=False, fontsize="small")
+    return {"figure-5": curves, "figure-6": gaps}
+
+
+study = Study(
+    name="ldt-mujoco",
+    claim="Neitz et al. 2021, table 7, figures 5 and 6: LDT beats the auxiliary task, which beats "
+    "no teacher, on four robots.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=Config(seeds=8, grid=True),
+    smoke=Config(
+        environments=("Hopper",), seeds=1, epochs=1, rollouts=240, test_rollouts=50,
+        held_out_rollouts=50, tries=1, compile=False,
+    ),
+    plan=plan,
+    train=train,
+    value=lowest,
+    table=table,
+    plot=plot,
+)  # fmt: skip

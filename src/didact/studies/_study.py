@@ -1,0 +1,170 @@
+"""What a study is, and how it is run: cells in rounds, each stored as it finishes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..runs import Progress, cores, run_cells
+
+Record = dict[str, Any]
+Log = Callable[[int, dict[str, float]], None]
+Rounds = Generator[Sequence[Any], list[Record], None]
+"""Yields runs, is sent their records, in order."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished run: what was asked, what came out, where."""
+
+    run: Any
+    record: Record
+    made: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table: a config, the runs that it asks for, how to do one, what to show.
+
+    Args:
+        name: on the command line, and of the folder of its records.
+        claim: what the paper says, with its place.
+        version: counts the changes of the study's code that change its numbers; cells of another
+            version are not looked at.
+        config: dataclass of every number; its defaults are what two cores can do.
+        run: dataclass of all that decides the numbers of one run, of JSON values.
+        full: the config of the paper's size.
+        smoke: a config that takes seconds.
+        plan: the config's runs in rounds; later ones may depend on records of earlier ones.
+        train: ``train(run, shared, log) -> record``, of JSON values; ``shared`` is a folder for
+            files that runs have in common, ``log(step, values)`` a curve for TensorBoard.
+        value: what progress shows as best so far, of a record; lower is better.
+        table: Markdown, ours beside the paper's, from the finished cells.
+        plot: figures by name, from the finished cells.
+    """
+
+    name: str
+    claim: str
+    version: int
+    config: type
+    run: type
+    full: Any
+    smoke: Any
+    plan: Callable[[Any], Rounds]
+    train: Callable[[Any, Path, Log], Record]
+    value: Callable[[Record], float]
+    table: Callable[[Sequence[Cell]], str]
+    plot: Callable[[Sequence[Cell]], dict[str, Any]]
+
+    def cell(self, run: Any) -> dict[str, Any]:
+        """The config that a run is stored under."""
+        return {"study": self.name, "version": self.version, "run": asdict(run)}
+
+    def cells(self, out: str | os.PathLike[str]) -> list[Cell]:
+        """All finished runs of this version in ``out``."""
+        found = []
+        for path in sorted((Path(out) / self.name).glob("*.json")):
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["config"].get("version") == self.version:
+                record = dict(stored["record"])
+                made = record.pop("made")
+                found.append(Cell(self.run(**stored["config"]["run"]), record, made))
+        return found
+
+
+def run_study(
+    study: Study,
+    config: Any,
+    out: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    backend: str = "processes",
+    progress: bool = True,
+) -> list[Record]:
+    """Do all that ``config`` asks for and is not yet done.
+
+    Args:
+        study: which.
+        config: of ``study.config``.
+        out: cells are kept in ``out/<study>/<key>.json``; what is there is not done again.
+        jobs: runs at a time.
+        backend: ``"processes"`` or ``"ray"``.
+        progress: write to standard error how far it is.
+
+    Returns:
+        The records of the last round.
+    """
+    home = Path(out) / study.name
+    home.mkdir(parents=True, exist_ok=True)
+    cell = partial(_cell, study=study, shared=home / "shared")
+    rounds = study.plan(config)
+    records: list[Record] = []
+    for number in count(1):
+        try:
+            runs = rounds.send(records) if number > 1 else next(rounds)
+        except StopIteration:
+            break
+        with Progress(len(runs), f"{study.name}, round {number}") as bar:
+
+            def told(done: int, total: int, record: Record, cached: bool, bar: Any = bar) -> None:
+                bar.update(done, best=study.value(record), cached=cached)
+
+            records = run_cells(
+                cell, [study.cell(run) for run in runs], home, jobs=jobs, progress=told
+            )
+    return records
+
+
+def _cell(config: dict[str, Any], own: Path, *, study: Study, shared: Path) -> Record:
+    import torch
+
+    shared.mkdir(exist_ok=True)
+    run = study.run(**config["run"])
+    writer = None
+
+    def log(step: int, values: dict[str, float]) -> None:
+        nonlocal writer
+        if writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = SummaryWriter(os.fspath(own))
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+
+    try:
+        record = study.train(run, shared, log)
+    finally:
+        if writer is not None:
+            writer.close()
+    return {**record, "made": _made(torch.__version__)}
+
+
+def _made(torch_version: str) -> dict[str, Any]:
+    """Where and when."""
+    return {
+        "didact": __version__,
+        "torch": torch_version,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": cores(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _processor() -> str:
+    """Its name where the system tells, else its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
