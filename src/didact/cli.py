@@ -17,7 +17,11 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``didact``; the exit status is 0, 2 for an error of didact, 130 for Ctrl-C."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options, numbers = parser.parse_known_args(given)
+    if numbers and options.run is not _study_run:
+        parser.error(f"unrecognized arguments: {' '.join(numbers)}")
+    options.numbers = numbers
     # One thread per process: small nets are slower with two, and runs use every core anyway.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -42,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_predict(commands)
     _add_simulate(commands)
+    _add_study(commands)
     return parser
 
 
@@ -193,6 +198,76 @@ def _simulate(options: argparse.Namespace, command: str) -> None:
             jobs=jobs,
             progress=lambda done, _total: bar.update(done),
         )
+
+
+def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    study = commands.add_parser(
+        "study", allow_abbrev=False, help="the papers' figures and tables again, ours beside theirs"
+    )
+    parts = study.add_subparsers(title="parts", required=True, metavar="PART")
+    listed = parts.add_parser("list", allow_abbrev=False, help="all studies and what they claim")
+    listed.set_defaults(run=_study_list, again="nothing was written.")
+    run = parts.add_parser(
+        "run",
+        allow_abbrev=False,
+        add_help=False,  # of the study named, see below
+        usage="didact study run [--help] NAME [--smoke | --full] [--jobs N] [--backend "
+        "{processes,ray}] [--out DIR] [--NUMBER VALUE ...]",
+        help="do what of a study is not yet done; NAME --help lists its numbers",
+    )
+    run.add_argument("name", metavar="NAME", nargs="?")
+    size = run.add_mutually_exclusive_group()
+    size.add_argument("--smoke", action="store_true", help="a size that takes seconds")
+    size.add_argument("--full", action="store_true", help="the paper's size")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    run.add_argument("--backend", default="processes", choices=["processes", "ray"])
+    plot = parts.add_parser("plot", allow_abbrev=False, help="draw a study's figures")
+    plot.add_argument("name", metavar="NAME")
+    plot.set_defaults(run=_study_plot, again="the same command draws what is missing.")
+    table = parts.add_parser("table", allow_abbrev=False, help="all tables on one page")
+    table.set_defaults(run=_study_table, again="nothing was written.")
+    for part in (run, plot, table):
+        part.add_argument("--out", default="results", metavar="DIR", help="default: results")
+    again = "the same command goes on from here."
+    run.set_defaults(run=_study_run, again=again, usage=run.format_help())
+
+
+def _study_list(options: argparse.Namespace, command: str) -> None:
+    from .studies import STUDIES
+
+    for study in STUDIES:
+        print(f"{study.name}\n    {study.claim}")
+
+
+def _study_run(options: argparse.Namespace, command: str) -> None:
+    from .studies import STUDIES, Size, config_of, find, run_study
+
+    if options.name is None and "--help" in options.numbers:
+        print(options.usage)
+        return
+    study = find(options.name, STUDIES)
+    size: Size = "smoke" if options.smoke else "full" if options.full else "default"
+    run_study(
+        study,
+        config_of(study, size, options.numbers),
+        options.out,
+        jobs=options.jobs,
+        backend=options.backend,
+    )
+    print(study.table(study.cells(options.out)))
+
+
+def _study_plot(options: argparse.Namespace, command: str) -> None:
+    from .studies import STUDIES, find, plot_study
+
+    for path in plot_study(find(options.name, STUDIES), options.out):
+        print(path)
+
+
+def _study_table(options: argparse.Namespace, command: str) -> None:
+    from .studies import STUDIES, write_tables
+
+    print(write_tables(STUDIES, options.out))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _network(config: dict[str, Any], own: Path, data: Prepared, logs: Path) -> d
     if config["final"]:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = logs / candidate / f"seed-{config['seed']}"
+        folder = logs / candidate / f"seed-{config['seed']}-{own.name[:6]}"
         shutil.rmtree(folder, ignore_errors=True)
         writer = SummaryWriter(os.fspath(folder))
 

@@ -22,7 +22,7 @@ from ._prepare import SPLIT_SEED, Question, prepare
 from ._prepared import Prepared
 from ._probe import given_away
 from ._report import report
-from ._runs import Runs
+from ._runs import FINALISTS, Runs
 from ._verdict import judge
 
 EPOCHS, PATIENCE = 1000, 25
@@ -83,7 +83,8 @@ def fit(
             stamps every row is one step after the one before.
         split: of a series: ``"time"`` trains on what came first and tests on what came last
             (``"auto"``), ``"group"`` keeps each series on one side.
-        seeds: training runs per candidate with the chosen settings.
+        seeds: training runs with each candidate's three best settings, of which the one with the
+            lowest mean validation loss is shown and judged.
         trials: settings tried per candidate.
         epochs: most epochs of a run; 1000 (60 if ``quick``). A run ends when 25 epochs brought no
             gain of 0.1 %; one that does not come so far is cut short and voids the verdict.
@@ -125,18 +126,16 @@ def fit(
         runs = Runs(
             home, prepared, facts["key"], chosen_device,
             {"epochs": most, "patience": QUICK_EPOCHS if quick else PATIENCE}, jobs,
-            total=len(CANDIDATES) * (seeds + (0 if quick else trials)) + 1,
+            total=len(CANDIDATES) * (0 if quick else trials)
+            + len(CANDIDATES) * seeds * (1 if quick else min(FINALISTS, trials)) + 1,
         )  # fmt: skip
         with runs.progress:
             found = runs.start(CANDIDATES) if quick else runs.search(CANDIDATES, trials)
-            final = runs.final({name: settings for name, (settings, _) in found.items()}, seeds)
+            final = runs.final(found, seeds)
             predictability = runs.probe()
-        candidates, losses, groups = measure(prepared, found, final, home)
-        cut_short = [
-            name
-            for name, record in candidates.items()
-            if any(r["cut_short"] for r in record["seeds"])
-        ]
+        tried = {name: records for name, (_, records) in found.items()}
+        candidates, losses, groups = measure(prepared, tried, final)
+        cut_short = [name for name, runs_of in final.items() if runs_of.cut_short]
         verdict = judge(
             losses,
             {name: candidates[name]["validation"] for name in candidates},

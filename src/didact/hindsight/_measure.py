@@ -13,15 +13,14 @@ from ._bootstrap import paired_bootstrap
 from ._calibration import calibration
 from ._metrics import BASELINE, CEILING, TREES, CandidateRecord
 from ._prepared import Prepared
+from ._runs import Final
 from ._scores import score_intervals, scores
-from ._settings import Settings
 
 
 def measure(
     prepared: Prepared,
-    found: dict[str, tuple[Settings, list[dict[str, Any]]]],
-    final: dict[str, list[tuple[dict[str, Any], Path]]],
-    home: Path,
+    tried: dict[str, list[dict[str, Any]]],
+    final: dict[str, Final],
 ) -> tuple[dict[str, CandidateRecord], dict[str, Any], np.ndarray[Any, Any] | None]:
     """Scores of all runs on the test rows, and the losses per row that the verdict needs."""
     test = prepared.split.test
@@ -29,16 +28,16 @@ def measure(
     groups = None if prepared.groups is None else prepared.groups[test].numpy()
     losses: dict[str, np.ndarray[Any, Any]] = {}
     predictions: dict[str, dict[str, Any]] = {}
-    for name, runs in final.items():
+    for name, (_, runs, _) in final.items():
         if all(record["validation"] is not None for record, _ in runs):
             predictions[name] = _predictions([folder for _, folder in runs])
             losses[name] = _row_losses(predictions[name], y, label)
     if BASELINE not in losses:
-        errors = [r["error"] for r, _ in final[BASELINE] if r["error"]]
+        errors = [r["error"] for r, _ in final[BASELINE].runs if r["error"]]
         raise DidactError(f"The student could not be trained without a teacher: {errors[0]}")
     candidates: dict[str, CandidateRecord] = {}
-    for name, (settings, tried) in found.items():
-        records = [record for record, _ in final[name]]
+    for name, (settings, runs, _) in final.items():
+        records = [record for record, _ in runs]
         there = name in losses
         target = y if prepared.values is None else label
         per_seed = scores(target, **predictions[name]) if there else {}
@@ -51,7 +50,7 @@ def measure(
         candidates[name] = {
             "settings": settings,
             "validation": (float(np.mean([r["validation"] for r in records])) if there else None),
-            "trials": tried,  # type: ignore[typeddict-item]
+            "trials": tried[name],  # type: ignore[typeddict-item]
             "seeds": [
                 {
                     "seed": seed,

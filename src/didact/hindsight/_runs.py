@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from .. import __version__
-from ..runs import Progress, Searching, Trial, best, key, run_cells, searching
+from ..runs import Progress, Searching, Trial, key, run_cells, searching
 from ._cell import run_cell
 from ._prepared import Prepared
 from ._probe import run_probe
@@ -23,8 +23,24 @@ BATCH_OF_TRIALS = 4
 FIRST_TRIAL_SEED = 1000
 PROBE_SEED = 0
 
-Found = dict[str, tuple[Settings, list[dict[str, Any]]]]
-"""Candidate → chosen settings, and its trials."""
+FINALISTS = 3
+
+Found = dict[str, tuple[list[Settings], list[dict[str, Any]]]]
+"""Candidate → settings for final runs, the best first, and its trials."""
+
+
+class Final(NamedTuple):
+    """The final runs of a candidate's settings.
+
+    Args:
+        settings: the finalist whose mean validation loss over the seeds is lowest.
+        runs: its record and folder by seed.
+        cut_short: whether any run of any finalist was.
+    """
+
+    settings: Settings
+    runs: list[tuple[dict[str, Any], Path]]
+    cut_short: bool
 
 
 class Runs:
@@ -101,7 +117,7 @@ class Runs:
 
     def start(self, candidates: Sequence[str]) -> Found:
         """Fixed settings, no trials."""
-        return {name: (start(name, **self.kind), []) for name in candidates}
+        return {name: ([start(name, **self.kind)], []) for name in candidates}
 
     def search(self, candidates: Sequence[str], trials: int) -> Found:
         """Settings by TPE, each trial with a seed of its own, none of them a final run's.
@@ -136,28 +152,58 @@ class Runs:
                 except StopIteration as ended:
                     tried[name] = ended.value
                     del batches[name]
-        return {name: self._chosen(name, tried[name]) for name in candidates}
+        return {name: self._finalists(name, tried[name]) for name in candidates}
 
-    def _chosen(self, name: str, tried: list[Trial]) -> tuple[Settings, list[dict[str, Any]]]:
-        finite = any(math.isfinite(t.value) for t in tried)
-        settings = best(tried).settings if finite else start(name, **self.kind)
+    def _finalists(
+        self, name: str, tried: list[Trial]
+    ) -> tuple[list[Settings], list[dict[str, Any]]]:
+        order = sorted((t for t in tried if math.isfinite(t.value)), key=lambda t: t.value)
+        settings: list[Settings] = []
+        for trial in order:
+            if trial.settings not in settings:
+                settings.append(trial.settings)
         records = [
             {"settings": t.settings, "validation": t.value if math.isfinite(t.value) else None}
             for t in tried
         ]
-        return settings, records
+        return settings[:FINALISTS] or [start(name, **self.kind)], records
 
-    def final(
-        self, settings: dict[str, Settings], seeds: int
-    ) -> dict[str, list[tuple[dict[str, Any], Path]]]:
-        """(record, folder) of every candidate and seed."""
+    def final(self, found: Found, seeds: int) -> dict[str, Final]:
+        """Every finalist with every seed.
+
+        The best of twenty trials is the luckiest, too: one run says little of its settings. So the
+        best few meet again, and their mean over the seeds decides.
+        """
         configs = {
-            (name, seed): self.config(name, chosen, seed, final=True)
+            (name, place, seed): self.config(name, settings, seed, final=True)
+            for name in sorted(found, key=lambda name: name != "ldt")  # the longest first
             for seed in range(seeds)
-            for name, chosen in settings.items()
+            for place, settings in enumerate(found[name][0])
         }
+        self.progress.expect(self.done + len(configs) + 1)  # fewer where few trials were finite
         records = dict(zip(configs, self.run(list(configs.values())), strict=True))
-        return {
-            name: [(records[name, seed], self.folder(configs[name, seed])) for seed in range(seeds)]
-            for name in settings
-        }
+        return {name: self._best(name, found[name][0], seeds, records) for name in found}
+
+    def _best(
+        self,
+        name: str,
+        finalists: list[Settings],
+        seeds: int,
+        records: dict[tuple[str, int, int], dict[str, Any]],
+    ) -> Final:
+        by_place = [
+            [records[name, place, seed] for seed in range(seeds)] for place in range(len(finalists))
+        ]
+        means = [
+            sum(math.inf if r["validation"] is None else r["validation"] for r in runs)
+            for runs in by_place
+        ]
+        chosen = finalists[means.index(min(means))]
+        return Final(
+            chosen,
+            [
+                (record, self.folder(self.config(name, chosen, seed, final=True)))
+                for seed, record in enumerate(by_place[means.index(min(means))])
+            ],
+            any(record.get("cut_short", False) for runs in by_place for record in runs),
+        )

@@ -12,7 +12,7 @@
 joblib, Optuna, filelock and tqdm (the extra ``didact[fit]``) are imported where they are used.
 """
 
-from ._cells import CellFailed, run_cells
+from ._cells import Backend, CellFailed, run_cells
 from ._cores import cores
 from ._extra import MissingExtra, need
 from ._files import check_json, read_json, write_atomic, write_json
@@ -23,6 +23,7 @@ from ._search import Searching, Trial, best, search, searching
 from ._space import Choice, Integer, Real, Space
 
 __all__ = [
+    "Backend",
     "CellFailed",
     "Choice",
     "FolderBusy",

@@ -8,10 +8,12 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from .._checks import DidactError, InvalidInput, check_integer, invalid, shown
+from .._checks import DidactError, InvalidInput, check_choice, check_integer, invalid, shown
+from ._cores import cores
 from ._extra import extra
 from ._files import check_json, read_json, write_json
 from ._key import Config, key
@@ -20,6 +22,7 @@ from ._worker import as_worker
 
 Record = dict[str, Any]
 Cell = Callable[[Config, Path], Record]
+Backend = Literal["processes", "ray"]
 
 
 class CellFailed(DidactError):
@@ -31,7 +34,8 @@ def run_cells(
     configs: Iterable[Config],
     folder: str | os.PathLike[str],
     *,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    backend: Backend = "processes",
     progress: Callable[[int, int, Record, bool], None] | None = None,
 ) -> list[Record]:
     """Evaluate ``function`` at every config, once each, through kills and restarts.
@@ -48,7 +52,11 @@ def run_cells(
         configs: what to evaluate; a config that occurs twice is run once.
         folder: where the cells live; created if missing.
         jobs: 1 runs the cells here, one after the other; more run them in that many processes
-            (joblib), each with one torch thread. All end when this process does.
+            (joblib), each with one torch thread. All end when this process does. ``None``: as many
+            as there are cores.
+        backend: where the processes are: ``"processes"`` of this machine, or those of a Ray
+            cluster: the one that ``RAY_ADDRESS`` or ``ray.init`` names, else one of this machine.
+            A cell's larger files stay on the node that ran it, unless all share ``folder``.
         progress: ``progress(done, total, record, cached)`` is called here after every distinct
             cell, those that were already stored first.
 
@@ -69,7 +77,11 @@ def run_cells(
         >>> run_cells(square, [{"x": 2}, {"x": 3}, {"x": 2}], tempfile.mkdtemp())
         [{'y': 4}, {'y': 9}, {'y': 4}]
     """
-    check_integer("jobs", jobs)
+    if jobs is not None:
+        check_integer("jobs", jobs)
+    elif backend == "processes":
+        jobs = cores()
+    check_choice("backend", backend, get_args(Backend))
     configs = list(configs)
     keys = [key(config) for config in configs]
     cells = {
@@ -89,12 +101,16 @@ def run_cells(
         for name in stored:
             finished(name, _load(home / f"{name}.json", cells[name]), True)
         missing = [(name, config) for name, config in cells.items() if name not in texts]
-        if jobs == 1 or len(missing) <= 1:
+        if backend == "processes" and (jobs == 1 or len(missing) <= 1):
             for name, config in missing:
                 finished(*_run(function, name, config, home), False)
         else:
-            with _parallel(function, missing, home, jobs) as results:
+            pool = _on_ray if backend == "ray" else _parallel
+            with pool(function, missing, home, jobs) as results:
                 for name, record in results:
+                    stored_at = home / f"{name}.json"
+                    if not stored_at.exists():  # a node that does not share the folder
+                        write_json(stored_at, {"config": cells[name], "record": record})
                     finished(name, record, False)
     return [json.loads(texts[name]) for name in keys]
 
@@ -104,7 +120,7 @@ def _run(function: Cell, name: str, config: Config, home: Path) -> tuple[str, Re
     try:
         if own.exists():
             shutil.rmtree(own)
-        own.mkdir()
+        own.mkdir(parents=True)
         # A copy: what the cell does to its config must not reach the stored file.
         record = function(json.loads(json.dumps(config)), own)
         if not isinstance(record, dict):
@@ -126,7 +142,7 @@ def _run(function: Cell, name: str, config: Config, home: Path) -> tuple[str, Re
 
 @contextmanager
 def _parallel(
-    function: Cell, cells: Sequence[tuple[str, Config]], home: Path, jobs: int
+    function: Cell, cells: Sequence[tuple[str, Config]], home: Path, jobs: int | None
 ) -> Iterator[Iterator[tuple[str, Record]]]:
     with extra("fit"):
         from joblib import Parallel, delayed
@@ -147,6 +163,29 @@ def _parallel(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results.close()
+
+
+@contextmanager
+def _on_ray(
+    function: Cell, cells: Sequence[tuple[str, Config]], home: Path, jobs: int | None
+) -> Iterator[Iterator[tuple[str, Record]]]:
+    # Not by ray.util.joblib: that hands results back only when all are done.
+    with extra("ray"):
+        from ray.util.multiprocessing import Pool
+
+    run = as_worker(partial(_run_pair, function, home.resolve()), os.getpid())
+    try:
+        pool = Pool(processes=jobs, ray_remote_args={"num_cpus": 1})
+    except ValueError as error:  # it counts the cluster's cores
+        raise InvalidInput(f"Parameter `jobs` does not fit the Ray cluster. {error}") from None
+    try:
+        yield pool.imap_unordered(run, cells, chunksize=1)
+    finally:
+        pool.terminate()  # type: ignore[no-untyped-call]
+
+
+def _run_pair(function: Cell, home: Path, cell: tuple[str, Config]) -> tuple[str, Record]:
+    return _run(function, *cell, home)
 
 
 def _load(path: Path, config: Config) -> Record:

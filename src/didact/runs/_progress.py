@@ -81,6 +81,12 @@ class Progress:
             self._bar.set_postfix_str(f"best {self.best:.4g}", refresh=False)
         self._bar.update(new)
 
+    def expect(self, total: int) -> None:
+        """Say that there are another number of steps in all than was thought."""
+        self.total = check_integer("total", total, at_least=0)
+        if self._bar is not None:
+            self._bar.total = total
+
     def close(self) -> None:
         """Finish the bar, or write the last line if it is still to be said."""
         if self._bar is not None:

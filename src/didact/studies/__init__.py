@@ -1,12 +1,25 @@
 """The papers' figures and tables again, ours beside theirs.
 
 A :class:`Study` is one file here: a config with every number, the runs it asks for, what to show.
-:func:`run_study` does what is not yet done.
+:func:`run_study` does what is not yet done, :func:`plot_study` draws it, :func:`write_tables` puts
+all of them on one page. ``STUDIES`` are all.
 """
 
-from . import _ldt_mujoco
+from . import _ldt_mujoco, _ldt_task_a
+from ._config import Size, config_of, find
+from ._publish import plot_study, write_tables
 from ._study import Cell, Study, run_study
 
-STUDIES = (_ldt_mujoco.study,)
+STUDIES = (_ldt_task_a.study, _ldt_mujoco.study)
 
-__all__ = ["STUDIES", "Cell", "Study", "run_study"]
+__all__ = [
+    "STUDIES",
+    "Cell",
+    "Size",
+    "Study",
+    "config_of",
+    "find",
+    "plot_study",
+    "run_study",
+    "write_tables",
+]

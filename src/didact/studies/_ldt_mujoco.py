@@ -189,7 +189,9 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     curves = Figure(figsize=(12, 3.2), layout="constrained")
     gaps = Figure(figsize=(12, 3.2), layout="constrained")
     for figure, label in ((curves, "test error"), (gaps, "test error − training error")):
-        for axes, environment in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for axes, environment in zip(
+            figure.subplots(1, len(names), squeeze=False)[0], names, strict=True
+        ):
             for k, method in enumerate(get_args(Candidate)):
                 for cell in found.get((environment, method), []):
                     test = cell.record["test"]

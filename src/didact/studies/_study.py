@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..runs import Progress, cores, run_cells
+from ..runs import Backend, Progress, cores, run_cells
 
 Record = dict[str, Any]
 Log = Callable[[int, dict[str, float]], None]
@@ -86,9 +86,8 @@ def run_study(
     config: Any,
     out: str | os.PathLike[str],
     *,
-    jobs: int = 1,
-    backend: str = "processes",
-    progress: bool = True,
+    jobs: int | None = None,
+    backend: Backend = "processes",
 ) -> list[Record]:
     """Do all that ``config`` asks for and is not yet done.
 
@@ -96,9 +95,8 @@ def run_study(
         study: which.
         config: of ``study.config``.
         out: cells are kept in ``out/<study>/<key>.json``; what is there is not done again.
-        jobs: runs at a time.
-        backend: ``"processes"`` or ``"ray"``.
-        progress: write to standard error how far it is.
+        jobs: runs at a time; as many as there are cores by default.
+        backend: ``"processes"`` of this machine, or ``"ray"``: those of a cluster.
 
     Returns:
         The records of the last round.
@@ -119,7 +117,12 @@ def run_study(
                 bar.update(done, best=study.value(record), cached=cached)
 
             records = run_cells(
-                cell, [study.cell(run) for run in runs], home, jobs=jobs, progress=told
+                cell,
+                [study.cell(run) for run in runs],
+                home,
+                jobs=jobs,
+                backend=backend,
+                progress=told,
             )
     return records
 

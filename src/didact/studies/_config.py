@@ -1,0 +1,48 @@
+"""A study by its name, and its config from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from .._checks import InvalidInput
+from ..runs._extra import extra
+from ._study import Study
+
+Size = Literal["smoke", "default", "full"]
+
+
+def find(name: str | None, studies: Sequence[Study]) -> Study:
+    """The study of that name.
+
+    Raises:
+        InvalidInput: naming those there are.
+    """
+    for study in studies:
+        if study.name == name:
+            return study
+    names = ", ".join(f"`{study.name}`" for study in studies)
+    found = "no name" if name is None else f"`{name}`"
+    raise InvalidInput(f"NAME should be a study. Found {found}; there are {names}.")
+
+
+def config_of(study: Study, size: Size, numbers: Sequence[str]) -> Any:
+    """A study's config of some size, with numbers of the command line in the place of its own.
+
+    Args:
+        study: which.
+        size: where the numbers start from.
+        numbers: such as ``["--seeds", "2"]``; ``["--help"]`` prints them all and exits.
+    """
+    start = {"smoke": study.smoke, "default": study.config(), "full": study.full}[size]
+    with extra("studies"):
+        import tyro
+    return tyro.cli(
+        study.config,
+        args=list(numbers),
+        default=start,
+        prog=f"didact study run {study.name}",
+        description=f"{study.claim} Beside these numbers: --smoke, --full, --jobs, --backend, "
+        "--out.",
+        config=(tyro.conf.FlagConversionOff,),
+    )

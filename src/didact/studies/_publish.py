@@ -1,0 +1,73 @@
+"""What finished cells show: figures and one page of tables."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..runs import write_atomic
+from ._study import Study
+
+
+def plot_study(study: Study, out: str | os.PathLike[str]) -> list[Path]:
+    """Draw a study's figures from its finished cells.
+
+    Args:
+        study: which.
+        out: the folder of ``run_study``; figures go beside the cells, as ``<name>.svg``.
+
+    Returns:
+        The files written; none where no cell is finished.
+    """
+    from matplotlib import rc_context
+
+    cells = study.cells(out)
+    if not cells:
+        return []
+    written = []
+    # Without a fixed salt and date every drawing is another file.
+    with rc_context({"svg.hashsalt": study.name, "svg.fonttype": "none"}):
+        for name, figure in study.plot(cells).items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+            path = Path(out) / study.name / f"{name}.svg"
+            write_atomic(path, buffer.getvalue())
+            written.append(path)
+    return written
+
+
+def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
+    """Write ``out/README.md``: every study's table, ours beside the paper's, and where it ran."""
+    parts = [
+        "# Results",
+        "Written by `didact study table` from the records in this folder. The tables of `didact "
+        "fit` are in [fit.md](fit.md). Intervals are 95 %, Student's t over seeds.",
+    ]
+    for study in studies:
+        cells = study.cells(out)
+        parts += [f"## {study.name}", study.claim]
+        if not cells:
+            parts.append(f"*Not run.* `didact study run {study.name}`")
+            continue
+        figures = sorted((Path(out) / study.name).glob("*.svg"))
+        made = Counter(
+            f"{cell.made['processor']}, {cell.made['cores']} cores, torch {cell.made['torch']}"
+            for cell in cells
+        )
+        days = sorted({cell.made["date"] for cell in cells})
+        seconds = sum(cell.record["seconds"] for cell in cells)
+        parts += [
+            study.table(cells),
+            *(f"![{path.stem}]({study.name}/{path.name})" for path in figures),
+            f"`didact study run {study.name}`: {len(cells)} cells, {seconds / 3600:.1f} hours of "
+            f"one core, {days[0]} to {days[-1]}. "
+            + "; ".join(f"{count} on {where}" for where, count in made.most_common())
+            + ".",
+        ]
+    path = Path(out) / "README.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, "\n\n".join(parts) + "\n")
+    return path
