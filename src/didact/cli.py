@@ -99,7 +99,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit.add_argument(
         "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
     )
-    fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per candidate")
+    fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per setting")
     fit.add_argument(
         "--trials", type=int, default=20, metavar="N", help="settings tried per candidate"
     )

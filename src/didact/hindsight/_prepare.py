@@ -167,7 +167,8 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
         },
         "split": how,
     }
-    return prepared, target, {"data": described, "key": key({**described, "na": [*question.na]})}
+    asked = {name: value for name, value in described.items() if name != "warnings"}
+    return prepared, target, {"data": described, "key": key({**asked, "na": [*question.na]})}
 
 
 def _time_column(frame: Any, question: Question, dropped: Iterable[str]) -> str | None:

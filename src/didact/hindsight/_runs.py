@@ -152,21 +152,16 @@ class Runs:
                 except StopIteration as ended:
                     tried[name] = ended.value
                     del batches[name]
-        return {name: self._finalists(name, tried[name]) for name in candidates}
-
-    def _finalists(
-        self, name: str, tried: list[Trial]
-    ) -> tuple[list[Settings], list[dict[str, Any]]]:
-        order = sorted((t for t in tried if math.isfinite(t.value)), key=lambda t: t.value)
-        settings: list[Settings] = []
-        for trial in order:
-            if trial.settings not in settings:
-                settings.append(trial.settings)
-        records = [
-            {"settings": t.settings, "validation": t.value if math.isfinite(t.value) else None}
-            for t in tried
-        ]
-        return settings[:FINALISTS] or [start(name, **self.kind)], records
+        return {
+            name: (
+                finalists(tried[name]) or [start(name, **self.kind)],
+                [
+                    {"settings": t.settings, "validation": t.value if finite(t) else None}
+                    for t in tried[name]
+                ],
+            )
+            for name in candidates
+        }
 
     def final(self, found: Found, seeds: int) -> dict[str, Final]:
         """Every finalist with every seed.
@@ -182,28 +177,40 @@ class Runs:
         }
         self.progress.expect(self.done + len(configs) + 1)  # fewer where few trials were finite
         records = dict(zip(configs, self.run(list(configs.values())), strict=True))
-        return {name: self._best(name, found[name][0], seeds, records) for name in found}
+        final = {}
+        for name, (settings, _) in found.items():
+            by_place = [
+                [records[name, place, seed] for seed in range(seeds)]
+                for place in range(len(settings))
+            ]
+            place = steadiest(by_place)
+            folders = [self.folder(configs[name, place, seed]) for seed in range(seeds)]
+            final[name] = Final(
+                settings[place],
+                list(zip(by_place[place], folders, strict=True)),
+                any(record.get("cut_short", False) for runs in by_place for record in runs),
+            )
+        return final
 
-    def _best(
-        self,
-        name: str,
-        finalists: list[Settings],
-        seeds: int,
-        records: dict[tuple[str, int, int], dict[str, Any]],
-    ) -> Final:
-        by_place = [
-            [records[name, place, seed] for seed in range(seeds)] for place in range(len(finalists))
-        ]
-        means = [
-            sum(math.inf if r["validation"] is None else r["validation"] for r in runs)
-            for runs in by_place
-        ]
-        chosen = finalists[means.index(min(means))]
-        return Final(
-            chosen,
-            [
-                (record, self.folder(self.config(name, chosen, seed, final=True)))
-                for seed, record in enumerate(by_place[means.index(min(means))])
-            ],
-            any(record.get("cut_short", False) for runs in by_place for record in runs),
-        )
+
+def finite(trial: Trial) -> bool:
+    """Whether a trial neither failed nor diverged."""
+    return math.isfinite(trial.value)
+
+
+def finalists(tried: Sequence[Trial]) -> list[Settings]:
+    """The best few distinct settings, the best first; none where no trial is finite."""
+    settings: list[Settings] = []
+    for trial in sorted(filter(finite, tried), key=lambda t: t.value):
+        if trial.settings not in settings:
+            settings.append(trial.settings)
+    return settings[:FINALISTS]
+
+
+def steadiest(by_place: Sequence[Sequence[dict[str, Any]]]) -> int:
+    """Which finalist has the lowest mean validation loss; one that diverged is the last choice."""
+    means = [
+        sum(math.inf if r["validation"] is None else r["validation"] for r in runs) / len(runs)
+        for runs in by_place
+    ]
+    return means.index(min(means))

@@ -179,9 +179,18 @@ def _on_ray(
     except ValueError as error:  # it counts the cluster's cores
         raise InvalidInput(f"Parameter `jobs` does not fit the Ray cluster. {error}") from None
     try:
-        yield pool.imap_unordered(run, cells, chunksize=1)
+        yield map(_result, pool.imap_unordered(run, cells, chunksize=1))
     finally:
         pool.terminate()  # type: ignore[no-untyped-call]
+
+
+def _result(found: Any) -> tuple[str, Record]:
+    # Ray's iterators hand out what a task raised, wrapped, instead of raising it.
+    underlying = getattr(found, "underlying", None)
+    if isinstance(underlying, BaseException):
+        raise underlying
+    result: tuple[str, Record] = found
+    return result
 
 
 def _run_pair(function: Cell, home: Path, cell: tuple[str, Config]) -> tuple[str, Record]:
