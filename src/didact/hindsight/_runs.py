@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import __version__
-from ..runs import Progress, Searching, Trial, key, run_cells, searching
+from ..runs import Progress, Trial, key, run_cells, searching, together
 from ._cell import run_cell
 from ._prepared import Prepared
 from ._probe import run_probe
@@ -125,33 +126,32 @@ class Runs:
         The candidates are searched side by side, a batch of each at a time, so that many processes
         have something to do.
         """
-        asking: dict[str, Searching] = {
-            name: searching(
-                space(name, **self.kind), trials=trials, batch=BATCH_OF_TRIALS,
-                first=start(name, **self.kind),
-            )
-            for name in candidates
-        }  # fmt: skip
-        tried: dict[str, list[Trial]] = {}
-        batches = {name: next(generator) for name, generator in asking.items()}
-        count = 0
-        while batches:
-            # LDT's runs are the longest: no process should wait for one at the end.
-            batches = dict(sorted(batches.items(), key=lambda item: item[0] != "ldt"))
+        asking = together(
+            {
+                name: searching(
+                    space(name, **self.kind), trials=trials, batch=BATCH_OF_TRIALS,
+                    first=start(name, **self.kind),
+                )
+                for name in candidates
+            }
+        )  # fmt: skip
+        batches = next(asking)
+        for count in itertools.count(FIRST_TRIAL_SEED, BATCH_OF_TRIALS):
             configs = {
-                (name, i): self.config(name, settings, FIRST_TRIAL_SEED + count + i, final=False)
-                for name, batch in batches.items()
+                (name, i): self.config(name, settings, count + i, final=False)
+                for name, batch in sorted(batches.items(), key=_longest_first)
                 for i, settings in enumerate(batch)
             }
-            count += BATCH_OF_TRIALS
             records = dict(zip(configs, self.run(list(configs.values())), strict=True))
-            for name, batch in list(batches.items()):
-                found = [records[name, i]["validation"] for i in range(len(batch))]
-                try:
-                    batches[name] = asking[name].send([math.inf if v is None else v for v in found])
-                except StopIteration as ended:
-                    tried[name] = ended.value
-                    del batches[name]
+            values = {
+                name: [_value(records[name, i]) for i in range(len(batch))]
+                for name, batch in batches.items()
+            }
+            try:
+                batches = asking.send(values)
+            except StopIteration as ended:
+                tried: dict[str, list[Trial]] = ended.value
+                break
         return {
             name: (
                 finalists(tried[name]) or [start(name, **self.kind)],
@@ -171,9 +171,9 @@ class Runs:
         """
         configs = {
             (name, place, seed): self.config(name, settings, seed, final=True)
-            for name in sorted(found, key=lambda name: name != "ldt")  # the longest first
+            for name, (tried, _) in sorted(found.items(), key=_longest_first)
             for seed in range(seeds)
-            for place, settings in enumerate(found[name][0])
+            for place, settings in enumerate(tried)
         }
         self.progress.expect(self.done + len(configs) + 1)  # fewer where few trials were finite
         records = dict(zip(configs, self.run(list(configs.values())), strict=True))
@@ -193,6 +193,16 @@ class Runs:
         return final
 
 
+def _longest_first(item: tuple[str, Any]) -> bool:
+    # LDT's runs are the longest: no process should wait for one at the end.
+    return item[0] != "ldt"
+
+
+def _value(record: dict[str, Any]) -> float:
+    """A validation loss; infinite where the run diverged."""
+    return math.inf if record["validation"] is None else float(record["validation"])
+
+
 def finite(trial: Trial) -> bool:
     """Whether a trial neither failed nor diverged."""
     return math.isfinite(trial.value)
@@ -209,8 +219,5 @@ def finalists(tried: Sequence[Trial]) -> list[Settings]:
 
 def steadiest(by_place: Sequence[Sequence[dict[str, Any]]]) -> int:
     """Which finalist has the lowest mean validation loss; one that diverged is the last choice."""
-    means = [
-        sum(math.inf if r["validation"] is None else r["validation"] for r in runs) / len(runs)
-        for runs in by_place
-    ]
+    means = [sum(map(_value, runs)) / len(runs) for runs in by_place]
     return means.index(min(means))

@@ -19,7 +19,7 @@ from ._files import check_json, read_json, write_atomic, write_json
 from ._key import key
 from ._lock import FolderBusy, locked
 from ._progress import Progress
-from ._search import Searching, Trial, best, search, searching
+from ._search import Searching, Trial, best, search, searching, together
 from ._space import Choice, Integer, Real, Space
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "run_cells",
     "search",
     "searching",
+    "together",
     "write_atomic",
     "write_json",
 ]

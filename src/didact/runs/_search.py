@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -150,6 +150,42 @@ def searching(
             for trial, point, value in zip(asked, settings, values, strict=True)
         ]
     return done
+
+
+Together = Generator[
+    dict[str, list[Settings]], Mapping[str, Sequence[float]], dict[str, list[Trial]]
+]
+
+
+def together(searches: Mapping[str, Searching]) -> Together:
+    """Several searches side by side: a batch of each at a time, so that many processes have work.
+
+    Args:
+        searches: by name, from :func:`searching`, not yet started.
+
+    Yields:
+        For each search that is not done, its next batch of settings; ``send`` their values.
+
+    Returns:
+        All trials of each, as the value of ``StopIteration``.
+
+    Example:
+        >>> from didact.runs import Real
+        >>> asking = together({n: searching({"x": Real(0, 1)}, trials=2) for n in ("a", "b")})
+        >>> {name: len(batch) for name, batch in next(asking).items()}
+        {'a': 2, 'b': 2}
+    """
+    batches = {name: next(search) for name, search in searches.items()}
+    tried: dict[str, list[Trial]] = {}
+    while batches:
+        values = yield dict(batches)
+        for name in list(batches):
+            try:
+                batches[name] = searches[name].send(values[name])
+            except StopIteration as ended:
+                tried[name] = ended.value
+                del batches[name]
+    return {name: tried[name] for name in searches}
 
 
 def best(trials: Sequence[Trial]) -> Trial:

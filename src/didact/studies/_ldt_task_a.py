@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..privileged import LDT, NoTeacher, Seeds, each, mse
-from ..tasks import task_a
-from ..unroll import Adam
-from ._loop import Method, Split, meta_steps, steps
+from ..privileged import mse
+from ..tasks import TaskA, task_a
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study
-
-Candidate = Literal["no_teacher", "ldt"]
-INNER_STEPS, STUDENT_STEPS = 32, 24
+from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True)
+class Run(Toy):
     """All that decides the numbers of one cell: several seeds that train side by side."""
 
-    method: Candidate
     dimension: int
     rows: int
-    seeds: list[int]
-    """Each draws its own A, data and initial weights; batches are drawn alike."""
-    meta_steps: int
-    """Of 24 student steps each; no teacher trains for as many steps."""
-    test_rows: int = 5000
-    """Test examples."""
     alpha: float = 1e3
-    """Teaching coefficient."""
     batch: int = 16
-    """Rows per inner and student step."""
+    inner_steps: int = 32
     validation_split: float = 0.25
-    """Share of the rows that judge the teacher."""
     beta1: float = 0.5
-    """Of every Adam."""
     meta_learning_rate: float = 3e-4
-    """Of the teacher."""
     teacher_width: int = 512
-    """Of its two hidden layers."""
     resample: bool = True
-    """Draw the split anew at every meta-step, as the authors' code does for this task."""
-    compile: bool = False
-    """Compile the inner steps."""
-    device: str = "cpu"
-    """Where to train."""
+    """As the authors' code does for this task; the text does not say so."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +79,9 @@ def plan(config: Config) -> Rounds:
     sizes = np.geomspace(config.least, config.most, config.sizes).round().astype(int)
     yield [
         Run(
-            method, dimension, int(rows), list(range(config.seeds)), config.meta_steps,
-            compile=config.compile and method == "ldt", device=config.device,
+            method=method, seeds=list(range(config.seeds)), meta_steps=config.meta_steps,
+            dimension=dimension, rows=int(rows), compile=config.compile and method == "ldt",
+            device=config.device,
         )
         for method in config.methods
         for dimension in config.dimensions
@@ -111,69 +90,26 @@ def plan(config: Config) -> Rounds:
 
 
 def train(run: Run, shared: Path, log: Log) -> Record:
-    """One cell.
+    """One cell; scores are test accuracies."""
 
-    Returns:
-        ``best``: the paper's number, the highest test accuracy of each seed after any 24 student
-        steps; ``accuracy``: by seed, after every tenth of these; CPU ``seconds``.
-    """
-    began = time.process_time()
-    draws = []
-    for seed in run.seeds:
+    def draw(seed: int) -> tuple[TaskA, TaskA]:
         generator = torch.Generator().manual_seed(seed)
         data = task_a(run.rows, run.dimension, generator=generator)
-        test = task_a(run.test_rows, run.dimension, generator=generator, weight=data.weight)
-        draws.append((data, test))
+        return data, task_a(run.test_rows, run.dimension, generator=generator, weight=data.weight)
 
-    def stacked(part: int, name: str) -> Tensor:
-        return torch.stack([getattr(draw[part], name) for draw in draws], 1).to(run.device)
+    def make() -> Problem:
+        draws = [draw(seed) for seed in run.seeds]
+        return Problem(
+            students=[Student(run.dimension) for _ in run.seeds],
+            teachers=[perceptron(4, run.teacher_width, 32) for _ in run.seeds],
+            data=stacked([data for data, _ in draws]),
+            test=stacked([test for _, test in draws]),
+            label_loss=F.binary_cross_entropy_with_logits,
+            teaching_loss=mse,
+            score=lambda prediction, y: ((prediction > 0) == (y > 0.5)).float().mean(),
+        )
 
-    x, x_star, y = (stacked(0, name) for name in ("x", "x_star", "y"))
-    x_test, y_test = stacked(1, "x"), stacked(1, "y")
-    generator = torch.Generator().manual_seed(run.seeds[0])
-    taught = run.method == "ldt"
-    split = Split(run.rows, run.validation_split if taught else 0.0, generator, run.device)
-    betas = (run.beta1, 0.999)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seeds[0])
-        student = Seeds([Student(run.dimension) for _ in run.seeds]).to(run.device)
-        width = run.teacher_width
-        teachers = [
-            nn.Sequential(
-                nn.Linear(4, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
-                nn.Linear(width, 32),
-            )
-            for _ in run.seeds
-        ]  # fmt: skip
-    loss = each(F.binary_cross_entropy_with_logits)
-    before = None
-    method: Method = NoTeacher(student, label_loss=loss)
-    if taught:
-        teacher = Seeds(teachers).to(run.device)
-        method = ldt = LDT(
-            student, teacher, label_loss=loss, inner=Adam(1e-3, betas), teaching_loss=each(mse),
-            alpha=run.alpha, compile=run.compile,
-        )  # fmt: skip
-        meta = torch.optim.Adam(teacher.parameters(), run.meta_learning_rate, betas, fused=True)
-        before = meta_steps(
-            ldt, meta, (x, x_star, y), split, inner_steps=INNER_STEPS, batch=run.batch,
-            every=STUDENT_STEPS, resample=run.resample,
-        )  # fmt: skip
-    adam = torch.optim.Adam(method.parameters(), 1e-3, betas, fused=True)
-    walk = steps(method, adam, (x, x_star, y), split.batches(run.batch), before)
-    accuracies: list[list[float]] = []
-    for k in range(1, run.meta_steps + 1):
-        value = torch.stack(list(islice(walk, STUDENT_STEPS))).mean()
-        with torch.no_grad():
-            right = (student(x_test)[0] > 0) == (y_test > 0.5)
-        accuracies.append([round(a, 4) for a in right.float().mean(0).tolist()])
-        log(k, {"loss": float(value), "accuracy": sum(accuracies[-1]) / len(run.seeds)})
-    curves = list(zip(*accuracies, strict=True))
-    return {
-        "best": [max(curve) for curve in curves],
-        "accuracy": [curve[9::10] for curve in curves],
-        "seconds": round(time.process_time() - began, 1),
-    }
+    return train_toy(run, make, log)
 
 
 def _grid(cells: Sequence[Cell]) -> dict[tuple[str, int, int], list[float]]:
@@ -181,7 +117,7 @@ def _grid(cells: Sequence[Cell]) -> dict[tuple[str, int, int], list[float]]:
     longest = max((cell.run.meta_steps for cell in cells), default=0)
     for cell in cells:
         if cell.run.meta_steps == longest:
-            found[cell.run.method, cell.run.dimension, cell.run.rows] += cell.record["best"]
+            found[cell.run.method, cell.run.dimension, cell.run.rows] += cell.record["highest"]
     return found
 
 
@@ -238,7 +174,7 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: -max(record["best"]),
+    value=lambda record: -max(record["highest"]),
     table=table,
     plot=plot,
 )  # fmt: skip

@@ -2,11 +2,13 @@
 
 - :func:`task_a`: the label is a parity of two hidden signs.
 - :func:`task_b`: the label is a draw from hidden logits.
+- :func:`game_of_life`: the label is what became of the centre cell.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
 """
 
+from ._life import Life, game_of_life
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._reward_model import RewardModel, RewardScale
 from ._simulate import simulate
@@ -17,6 +19,7 @@ from ._task_b import TaskB, task_b
 
 __all__ = [
     "Environment",
+    "Life",
     "MissingMujoco",
     "RewardModel",
     "RewardScale",
@@ -24,6 +27,7 @@ __all__ = [
     "TaskA",
     "TaskB",
     "as_table",
+    "game_of_life",
     "mujoco_rollouts",
     "simulate",
     "task_a",

@@ -1,0 +1,373 @@
+"""The fate of one cell: figure 4 of the LDT paper."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice, pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._checks import Diverged
+from ..privileged import LDT, FixedTeacher, NoTeacher
+from ..runs import Integer, Real, searching, together
+from ..tasks import Life, game_of_life
+from ..unroll import Adam
+from ._loop import Method, Split, meta_steps, steps
+from ._numbers import markdown, mean
+from ._study import Cell, Log, Record, Rounds, Study
+
+Candidate = Literal["no_teacher", "fixed_random", "fixed_oracle", "ldt"]
+LAYERS_PER_STEP, STEPS = 3, 3
+STUDENT_STEPS = 24
+SEARCH_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that decides the numbers of one run."""
+
+    method: Candidate
+    rows: int
+    settings: dict[str, Any]
+    """One point of the method's space."""
+    seed: int
+    """Of data, initial weights, split and batches; the test boards are the same for all."""
+    epochs: int = 200
+    """Passes of the student over the rows it trains on."""
+    judged_every: int = 5
+    """Epochs between two looks at held-out and test boards."""
+    test_rows: int = 2048
+    """Test boards, which choose nothing."""
+    held_out_rows: int = 1024
+    """Boards that choose settings and epochs."""
+    compile: bool = False
+    """Compile LDT's inner steps."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+class Student(nn.Module):
+    """Three convolutions per step of the game, then the centre cell's maps → one logit.
+
+    Taught are the maps before their ReLU, ``[batch, layers, filters, size, size]``.
+    """
+
+    def __init__(self, filters: int, scale: float) -> None:
+        super().__init__()
+        sizes = [1] + [filters] * (LAYERS_PER_STEP * STEPS)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sizes))
+        self.output = nn.Linear(filters, 1)
+        with torch.no_grad():
+            for name, weight in self.layers.named_parameters():
+                if name.endswith("weight"):
+                    weight.mul_(scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        taught = []
+        for layer in self.layers:
+            h = layer(x)
+            taught.append(h)
+            x = h.relu()
+        centre = x[..., x.shape[-2] // 2, x.shape[-1] // 2]
+        return self.output(centre).squeeze(-1), torch.stack(taught, 1)
+
+
+class Mixtures(nn.Module):
+    """The teacher: each map's target is a mixture of the boards, ``Σ_t softmax_t(φ)_{tkl} x_t``.
+
+    Returns x* and, for every example, the logits φ: the loss mixes, so that the targets of all
+    inner batches never lie in memory at once.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)  # [steps, layers, filters]
+
+    def forward(self, x_star: Tensor) -> tuple[Tensor, Tensor]:
+        return x_star, self.logits.expand(len(x_star), *self.logits.shape)
+
+
+def mixed_mse(activations: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean squared distance of all maps from their mixtures of boards."""
+    boards, logits = targets
+    wanted = torch.einsum("tkl,bthw->bklhw", logits[0].softmax(0), boards)
+    return F.mse_loss(activations, wanted)
+
+
+def third_layers_mse(activations: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+    """The same of every third layer alone."""
+    boards, logits = targets
+    third = slice(LAYERS_PER_STEP - 1, None, LAYERS_PER_STEP)
+    return mixed_mse(activations[:, third], (boards, logits[:, :, third]))
+
+
+def oracle_logits(order: Tensor, filters: int) -> Tensor:
+    """φ that gives layer 3k, and those below it, the board after k steps."""
+    logits = torch.full((STEPS, LAYERS_PER_STEP * STEPS, filters), -30.0)
+    for place, step in enumerate(order.tolist()):
+        logits[place, LAYERS_PER_STEP * step : LAYERS_PER_STEP * (step + 1)] = 30.0
+    return logits
+
+
+@dataclass(frozen=True)
+class Config:
+    """The fate of one cell: figure 4 of the LDT paper."""
+
+    sizes: tuple[int, ...] = (128, 256, 512, 1024)
+    """Numbers of training boards; the paper goes to 8192."""
+    methods: tuple[Candidate, ...] = ("ldt", "fixed_oracle", "fixed_random", "no_teacher")
+    """Which methods to run, the longest first."""
+    trials: int = 8
+    """Settings tried by TPE for each method and size."""
+    seeds: int = 3
+    """Final runs with the best of them."""
+    epochs: int = 200
+    """Passes of the student over the rows it trains on."""
+    compile: bool = False
+    """Compile LDT's inner steps."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def space(method: Candidate) -> dict[str, Real | Integer]:
+    """The table of appendix C."""
+    shared: dict[str, Real | Integer] = {
+        "learning_rate": Real(1e-4, 1e-2, log=True),
+        "one_minus_beta1": Real(0.1, 1.0, log=True),
+        "weight_decay": Real(1e-8, 1e-3, log=True),
+        "batch": Integer(32, 128),
+        "weight_scale": Real(0.1, 2.0, log=True),
+        "filters": Integer(16, 32),
+    }
+    if method == "no_teacher":
+        return shared
+    shared["teaching"] = Real(1e2, 1e4, log=True)
+    if method == "fixed_random":
+        shared["teacher_weight_scale"] = Real(1e-2, 1.0, log=True)
+        shared["attention_scale"] = Real(1e-3, 1e-1, log=True)
+    if method == "ldt":
+        shared["inner_steps"] = Integer(16, 32)
+        shared["meta_learning_rate"] = Real(1e-6, 1e-3, log=True)
+        shared["meta_momentum"] = Real(1e-2, 1.0 - 1e-6, log=True)
+        shared["validation_split"] = Real(1e-2, 1.0 - 1e-6, log=True)
+    return shared
+
+
+def plan(config: Config) -> Rounds:
+    """TPE for every method and size side by side, then final seeds with the best settings."""
+    places = {
+        f"{method} {rows}": (method, rows)
+        for rows in sorted(config.sizes, reverse=True)
+        for method in config.methods
+    }
+
+    def run(place: str, settings: Mapping[str, Any], seed: int) -> Run:
+        method, rows = places[place]
+        return Run(
+            method, rows, dict(settings), seed, epochs=config.epochs,
+            compile=config.compile and method == "ldt", device=config.device,
+        )  # fmt: skip
+
+    asking = together(
+        {
+            place: searching(space(method), trials=config.trials)
+            for place, (method, _) in places.items()
+        }
+    )
+    batches = next(asking)
+    for first in count(SEARCH_SEED, 4):
+        runs = {
+            (place, i): run(place, settings, first + i)
+            for place, batch in batches.items()
+            for i, settings in enumerate(batch)
+        }
+        records = dict(zip(runs, (yield list(runs.values())), strict=True))
+        try:
+            batches = asking.send(
+                {
+                    place: [-held_out(records[place, i]) for i in range(len(batch))]
+                    for place, batch in batches.items()
+                }
+            )
+        except StopIteration as ended:
+            tried = ended.value
+            break
+    yield [
+        run(place, min(trials, key=lambda trial: trial.value).settings, seed)
+        for seed in range(config.seeds)
+        for place, trials in tried.items()
+    ]
+
+
+def held_out(record: Record) -> float:
+    """The highest held-out accuracy; minus infinity where nothing was reached."""
+    return max(record["held_out"], default=-math.inf)
+
+
+def train(run: Run, shared: Path, log: Log) -> Record:
+    """One run; accuracies by epoch on held-out and test boards."""
+    began = time.process_time()
+    settings, device = run.settings, torch.device(run.device)
+    generator = torch.Generator().manual_seed(run.seed)
+    order = torch.randperm(STEPS, generator=torch.Generator().manual_seed(0))
+    data = game_of_life(run.rows, generator=generator, order=order)
+    apart = torch.Generator().manual_seed(2**32)
+    sets = {
+        "training": data,
+        "held_out": game_of_life(run.held_out_rows, generator=apart, order=order),
+        "test": game_of_life(run.test_rows, generator=apart, order=order),
+    }
+    sets = {name: Life(*(t.to(device) for t in part)) for name, part in sets.items()}
+    data = sets["training"]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(run.seed)
+        method, before, split = _method(run, data, generator)
+    adam = torch.optim.Adam(
+        method.parameters(), settings["learning_rate"],
+        (1.0 - settings["one_minus_beta1"], 0.999), weight_decay=settings["weight_decay"],
+        fused=True,
+    )  # fmt: skip
+    rows = (data.x, data.x_star, data.y)
+    batch = min(settings["batch"], len(split.pool))
+    walk = steps(method, adam, rows, split.batches(batch), before)
+    per_epoch = max(1, len(split.pool) // batch)
+    accuracies: dict[str, list[float]] = {name: [] for name in sets}
+    diverged = None
+    try:
+        for epoch in range(1, run.epochs + 1):
+            loss = float(torch.stack(list(islice(walk, per_epoch))).mean())
+            if not math.isfinite(loss):
+                raise Diverged(f"The loss of epoch {epoch} is {loss}.")
+            if epoch % run.judged_every and epoch < run.epochs:
+                continue
+            now = {name: _accuracy(method.student, part) for name, part in sets.items()}
+            for name, value in now.items():
+                accuracies[name].append(round(value, 4))
+            log(epoch, {"loss": loss, **now})
+    except Diverged as error:
+        diverged = str(error)
+    return {**accuracies, "diverged": diverged, "seconds": round(time.process_time() - began, 1)}
+
+
+def _method(run: Run, data: Life, generator: torch.Generator) -> tuple[Method, Any, Split]:
+    settings, device = run.settings, run.device
+    filters = settings["filters"]
+    student = Student(filters, settings["weight_scale"]).to(device)
+    loss = F.binary_cross_entropy_with_logits
+    held = settings["validation_split"] if run.method == "ldt" else 0.0
+    # At least one row on each side, whatever the share.
+    held = min(max(held, 1 / run.rows), 1 - 1 / run.rows) if held else 0.0
+    split = Split(run.rows, held, generator, device)
+    if run.method == "no_teacher":
+        return NoTeacher(student, label_loss=loss), None, split
+    if run.method == "fixed_oracle":
+        logits, teaching = oracle_logits(data.order, filters), third_layers_mse
+    else:
+        scale = settings.get("teacher_weight_scale", 0.01) / settings.get("attention_scale", 1.0)
+        shape = (STEPS, LAYERS_PER_STEP * STEPS, filters)
+        logits, teaching = scale * torch.randn(shape, generator=generator), mixed_mse
+    teacher = Mixtures(logits).to(device)
+    alpha = settings["teaching"]
+    if run.method != "ldt":
+        return (
+            FixedTeacher(student, teacher, label_loss=loss, teaching_loss=teaching, alpha=alpha),
+            None,
+            split,
+        )
+    ldt = LDT(
+        student, teacher, label_loss=loss, teaching_loss=teaching, alpha=alpha,
+        inner=Adam(settings["learning_rate"], (1.0 - settings["one_minus_beta1"], 0.999)),
+        compile=run.compile,
+    )  # fmt: skip
+    meta = torch.optim.SGD(
+        teacher.parameters(), settings["meta_learning_rate"], settings["meta_momentum"]
+    )
+    before = meta_steps(
+        ldt, meta, (data.x, data.x_star, data.y), split, inner_steps=settings["inner_steps"],
+        batch=min(settings["batch"], len(split.pool)), every=STUDENT_STEPS,
+    )  # fmt: skip
+    return ldt, before, split
+
+
+def _accuracy(student: nn.Module, part: Life) -> float:
+    right = 0
+    with torch.no_grad():
+        for rows in torch.arange(len(part.y), device=part.y.device).tensor_split(
+            max(1, len(part.y) // 256)
+        ):
+            right += int(((student(part.x[rows])[0] > 0) == (part.y[rows] > 0.5)).sum())
+    return right / len(part.y)
+
+
+def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
+    """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
+    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    longest = max((cell.run.epochs for cell in cells), default=0)
+    for cell in cells:
+        record = cell.record
+        if cell.run.seed < SEARCH_SEED and cell.run.epochs == longest and record["test"]:
+            best = record["held_out"].index(held_out(record))
+            found[cell.run.method, cell.run.rows].append(record["test"][best])
+    return found
+
+
+LABELS = {
+    "no_teacher": "no teacher", "fixed_random": "fixed random", "fixed_oracle": "fixed oracle",
+    "ldt": "LDT",
+}  # fmt: skip
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Test accuracy by method and number of boards."""
+    found = _found(cells)
+    sizes = sorted({*FULL.sizes, *(rows for _, rows in found)})
+    rows = [
+        [str(size), *(f"{mean(found.get((method, size), [])):.3f}" for method in LABELS)]
+        for size in sizes
+    ]
+    return markdown(["boards", *LABELS.values()], rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figure 4."""
+    from matplotlib.figure import Figure
+
+    found = _found(cells)
+    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for method, label in LABELS.items():
+        sizes = sorted(rows for name, rows in found if name == method)
+        means = [mean(found[method, size]) for size in sizes]
+        axes.plot(sizes, [m.value for m in means], marker="o", label=label)
+        if all(m.n > 1 for m in means):
+            axes.fill_between(sizes, [m.low for m in means], [m.high for m in means], alpha=0.2)
+    axes.set(xlabel="training boards", ylabel="test accuracy", xscale="log")
+    axes.legend(frameon=False, fontsize="small")
+    return {"figure-4": figure}
+
+
+FULL = Config(sizes=(128, 256, 512, 1024, 2048, 4096, 8192), trials=32, seeds=8)
+
+study = Study(
+    name="ldt-life",
+    claim="Neitz et al. 2021, figure 4: in the Game of Life LDT learns from scrambled boards what "
+    "no teacher cannot, and needs fewer examples than a fixed random teacher.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=FULL,
+    smoke=Config(sizes=(64,), trials=1, seeds=1, epochs=1),
+    plan=plan,
+    train=train,
+    value=lambda record: -held_out(record),
+    table=table,
+    plot=plot,
+)

@@ -1,0 +1,189 @@
+"""Noisy labels whose logits privileged information holds: figure 3d of the LDT paper."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..privileged import kl
+from ..tasks import TaskB, task_b
+from ._numbers import markdown, mean
+from ._study import Cell, Log, Record, Rounds, Study
+from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Toy):
+    """All that decides the numbers of one cell: several seeds that train side by side."""
+
+    rows: int
+    logit_scale: float
+    """c of h = c A x: 1 in the paper's text, 3 in the authors' code."""
+    alpha: float = 1e4
+    batch: int = 32
+    inner_steps: int = 64
+    validation_split: float = 0.5
+    beta1: float = 0.9
+    meta_learning_rate: float = 1e-3
+    teacher_width: int = 256
+    resample: bool = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Noisy labels whose logits privileged information holds: figure 3d of the LDT paper."""
+
+    rows: int = 1000
+    """Training examples."""
+    logit_scales: tuple[float, ...] = (1.0, 3.0)
+    """c of h = c A x: 1 in the paper's text, 3 in the authors' code."""
+    entropies: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """β of no teacher."""
+    methods: tuple[Candidate, ...] = ("ldt", "fixed_teacher", "no_teacher")
+    """Which methods to run."""
+    seeds: int = 5
+    """Repetitions, with data of their own."""
+    meta_steps: int = 200
+    """Of 24 student steps each."""
+    compile: bool = True
+    """Compile the inner steps."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+class Student(nn.Module):
+    """128 → 256 → 256 → 4; taught are the logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = perceptron(128, 256, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(x)
+        return logits, logits
+
+
+def plan(config: Config) -> Rounds:
+    """LDT and the fixed teacher once, no teacher with every β; all seeds in one cell."""
+    yield [
+        Run(
+            method=method, seeds=list(range(config.seeds)), meta_steps=config.meta_steps,
+            rows=config.rows, logit_scale=scale, entropy=entropy,
+            compile=config.compile and method == "ldt", device=config.device,
+        )
+        for method in config.methods
+        for scale in config.logit_scales
+        for entropy in (config.entropies if method == "no_teacher" else (0.0,))
+    ]  # fmt: skip
+
+
+def train(run: Run, shared: Path, log: Log) -> Record:
+    """One cell; scores are test losses, ``floor`` that of the true logits."""
+    floor: list[float] = []
+
+    def draw(seed: int) -> tuple[TaskB, TaskB]:
+        generator = torch.Generator().manual_seed(seed)
+        data = task_b(run.rows, logit_scale=run.logit_scale, generator=generator)
+        test = task_b(
+            run.test_rows, logit_scale=run.logit_scale, generator=generator,
+            weights=(data.weight, data.mixing),
+        )  # fmt: skip
+        floor.append(float(f"{float(F.cross_entropy(test.h, test.y)):.5g}"))
+        return data, test
+
+    def make() -> Problem:
+        draws = [draw(seed) for seed in run.seeds]
+        return Problem(
+            students=[Student() for _ in run.seeds],
+            teachers=[perceptron(32, run.teacher_width, 4) for _ in run.seeds],
+            data=stacked([data for data, _ in draws]),
+            test=stacked([test for _, test in draws]),
+            label_loss=F.cross_entropy,
+            teaching_loss=kl,
+            score=F.cross_entropy,
+        )
+
+    return {**train_toy(run, make, log), "floor": floor}
+
+
+def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str, float], list[Cell]]:
+    found: dict[tuple[float, str, float], list[Cell]] = defaultdict(list)
+    longest = max((cell.run.meta_steps for cell in cells), default=0)
+    for cell in cells:
+        if cell.run.meta_steps == longest:
+            found[cell.run.logit_scale, cell.run.method, cell.run.entropy].append(cell)
+    return dict(sorted(found.items()))
+
+
+def _label(method: str, entropy: float) -> str:
+    if method == "no_teacher":
+        return f"no teacher, β = {entropy:g}"
+    return {"ldt": "LDT", "fixed_teacher": "fixed teacher"}[method]
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Test losses at their lowest and at the end of training."""
+    rows = []
+    for (scale, method, entropy), found in _curves(cells).items():
+        lowest = mean([value for cell in found for value in cell.record["lowest"]])
+        last = mean([curve[-1] for cell in found for curve in cell.record["score"] if curve])
+        floor = mean([value for cell in found for value in cell.record["floor"]])
+        rows.append(
+            [
+                f"{scale:g}", _label(method, entropy), str(lowest.n), f"{lowest:.3f}",
+                f"{last:.3f}", f"{floor.value:.3f}",
+            ]
+        )  # fmt: skip
+    header = ["c", "method", "seeds", "lowest test loss", "last test loss", "the true logits'"]
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figure 3d: test loss over training."""
+    from matplotlib.figure import Figure
+
+    curves = _curves(cells)
+    scales = sorted({scale for scale, _, _ in curves})
+    figure = Figure(figsize=(4.5 * len(scales), 3.2), layout="constrained")
+    for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
+        for (c, method, entropy), found in curves.items():
+            if c != scale:
+                continue
+            runs = [curve for cell in found for curve in cell.record["score"]]
+            means = [sum(values) / len(values) for values in zip(*runs, strict=True)]
+            every = found[0].run.student_steps * 10
+            steps = [every * (k + 1) for k in range(len(means))]
+            axes.plot(
+                steps, means, label=_label(method, entropy),
+                linewidth=2.5 if method == "ldt" else 1.2,
+            )  # fmt: skip
+        axes.set(title=f"c = {scale:g}", xlabel="student steps", ylim=(None, 3))
+    figure.axes[0].set_ylabel("test loss")
+    figure.axes[-1].legend(frameon=False, fontsize="small")
+    return {"figure-3d": figure}
+
+
+study = Study(
+    name="ldt-task-b",
+    claim="Neitz et al. 2021, figure 3d: where labels are noisy and privileged information holds "
+    "their logits, LDT's test loss is below that of no teacher with any entropy bonus β.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=Config(),
+    smoke=Config(
+        rows=128, logit_scales=(1.0,), entropies=(0.0,), seeds=2, meta_steps=2, compile=False
+    ),
+    plan=plan,
+    train=train,
+    value=lambda record: min(record["lowest"]),
+    table=table,
+    plot=plot,
+)  # fmt: skip
