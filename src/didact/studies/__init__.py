@@ -5,12 +5,18 @@ A :class:`Study` is one file here: a config with every number, the runs it asks 
 all of them on one page. ``STUDIES`` are all.
 """
 
-from . import _ldt_life, _ldt_mujoco, _ldt_task_a, _ldt_task_b
+from . import _ldt_ablations, _ldt_life, _ldt_mujoco, _ldt_task_a, _ldt_task_b
 from ._config import Size, config_of, find
 from ._publish import plot_study, write_tables
 from ._study import Cell, Study, run_study
 
-STUDIES = (_ldt_task_a.study, _ldt_task_b.study, _ldt_life.study, _ldt_mujoco.study)
+STUDIES = (
+    _ldt_task_a.study,
+    _ldt_task_b.study,
+    _ldt_life.study,
+    _ldt_mujoco.study,
+    _ldt_ablations.study,
+)
 
 __all__ = [
     "STUDIES",

@@ -15,6 +15,7 @@ from ._robots import Candidate, Run, train
 from ._study import Cell, Record, Rounds, Study
 
 SEARCH_SEED = 1000
+RECORDS = "ldt-robots"
 GRIDS: dict[Candidate, dict[str, tuple[float, ...]]] = {
     "no_teacher": {
         "learning_rate": (1e-3, 1e-2),
@@ -100,35 +101,48 @@ def candidates(config: Config, environment: Environment, method: Candidate) -> l
     return [dict(zip(names, values, strict=True)) for values in islice(points, config.tries)]
 
 
-def plan(config: Config) -> Rounds:
-    """One run per setting, then the final seeds with the setting that was best on held-out data."""
+def run_of(
+    config: Config, environment: Environment, method: Candidate, settings: dict[str, Any], seed: int
+) -> Run:
+    """One run of the config's size."""
+    return Run(
+        environment, method, settings, seed, epochs=config.epochs, rollouts=config.rollouts,
+        test_rollouts=config.test_rollouts, held_out_rollouts=config.held_out_rollouts,
+        compile=config.compile and method == "ldt", device=config.device,
+    )  # fmt: skip
 
-    def run(
-        environment: Environment, method: Candidate, settings: dict[str, Any], seed: int
-    ) -> Run:
-        return Run(
-            environment, method, settings, seed, epochs=config.epochs, rollouts=config.rollouts,
-            test_rollouts=config.test_rollouts, held_out_rollouts=config.held_out_rollouts,
-            compile=config.compile and method == "ldt", device=config.device,
-        )  # fmt: skip
 
-    tried = [
-        run(environment, method, settings, SEARCH_SEED)
-        for method in config.methods
+def trials(config: Config, methods: Sequence[Candidate]) -> list[Run]:
+    """One run for each setting of each method in each environment."""
+    return [
+        run_of(config, environment, method, settings, SEARCH_SEED)
+        for method in methods
         for environment in config.environments
         for settings in candidates(config, environment, method)
     ]
-    records = yield tried
+
+
+def best_settings(
+    tried: Sequence[Run], records: Sequence[Record]
+) -> dict[tuple[Environment, Candidate], dict[str, Any]]:
+    """The settings with the lowest held-out error; none where every run diverged at once."""
     best: dict[tuple[Environment, Candidate], tuple[float, dict[str, Any]]] = {}
-    for asked, record in zip(tried, records, strict=True):
-        place, found = (asked.environment, asked.method), lowest(record)
+    for run, record in zip(tried, records, strict=True):
+        place, found = (run.environment, run.method), lowest(record)
         if found < best.get(place, (math.inf, {}))[0]:
-            best[place] = found, asked.settings
+            best[place] = found, run.settings
+    return {place: settings for place, (_, settings) in best.items()}
+
+
+def plan(config: Config) -> Rounds:
+    """One run per setting, then the final seeds with the setting that was best on held-out data."""
+    tried = trials(config, config.methods)
+    best = best_settings(tried, (yield tried))
     yield [
-        run(environment, method, best[environment, method][1], seed)
+        run_of(config, environment, method, best[environment, method], seed)
         for seed in range(config.seeds)
-        for environment in config.environments
         for method in config.methods
+        for environment in config.environments
         if (environment, method) in best
     ]
 
@@ -144,18 +158,30 @@ def chosen(record: Record) -> float:
     return error
 
 
-def finals(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    """Final runs by environment and method."""
+def final(cells: Sequence[Cell]) -> list[Cell]:
+    """Final runs, of the largest size that was run, that came to the end of an epoch."""
+    size = max(((cell.run.epochs, cell.run.rollouts) for cell in cells), default=(0, 0))
+    return [
+        cell
+        for cell in cells
+        if cell.run.seed != SEARCH_SEED
+        and (cell.run.epochs, cell.run.rollouts) == size
+        and cell.record["test"]
+    ]
+
+
+def by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """Final runs without ablation, by environment and method."""
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.run.seed != SEARCH_SEED and cell.record["test"]:
+    for cell in final(cells):
+        if not cell.run.ablation:
             found[cell.run.environment, cell.run.method].append(cell)
     return found
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Table 7, ours beside the paper's."""
-    found = finals(cells)
+    found = by_method(cells)
     rows = []
     for environment, paper in PAPER.items():
         base: Mean | None = None
@@ -184,7 +210,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figures 5 and 6."""
     from matplotlib.figure import Figure
 
-    found = finals(cells)
+    found = by_method(cells)
     names = [name for name in PAPER if any(environment == name for environment, _ in found)]
     curves = Figure(figsize=(12, 3.2), layout="constrained")
     gaps = Figure(figsize=(12, 3.2), layout="constrained")
@@ -228,4 +254,5 @@ study = Study(
     value=lowest,
     table=table,
     plot=plot,
+    records=RECORDS,
 )  # fmt: skip

@@ -33,7 +33,7 @@ def plot_study(study: Study, out: str | os.PathLike[str]) -> list[Path]:
         for name, figure in study.plot(cells).items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
-            path = Path(out) / study.name / f"{name}.svg"
+            path = Path(out) / study.folder / f"{study.name}-{name}.svg"
             write_atomic(path, buffer.getvalue())
             written.append(path)
     return written
@@ -52,7 +52,7 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         if not cells:
             parts.append(f"*Not run.* `didact study run {study.name}`")
             continue
-        figures = sorted((Path(out) / study.name).glob("*.svg"))
+        figures = sorted((Path(out) / study.folder).glob(f"{study.name}-*.svg"))
         made = Counter(
             f"{cell.made['processor']}, {cell.made['cores']} cores, torch {cell.made['torch']}"
             for cell in cells
@@ -61,7 +61,7 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         seconds = sum(cell.record["seconds"] for cell in cells)
         parts += [
             study.table(cells),
-            *(f"![{path.stem}]({study.name}/{path.name})" for path in figures),
+            *(f"![{path.stem}]({study.folder}/{path.name})" for path in figures),
             f"`didact study run {study.name}`: {len(cells)} cells, {seconds / 3600:.1f} hours of "
             f"one core, {days[0]} to {days[-1]}. "
             + "; ".join(f"{count} on {where}" for where, count in made.most_common())

@@ -36,7 +36,7 @@ class Study:
     """One figure or table: a config, the runs that it asks for, how to do one, what to show.
 
     Args:
-        name: on the command line, and of the folder of its records.
+        name: on the command line.
         claim: what the paper says, with its place.
         version: counts the changes of the study's code that change its numbers; cells of another
             version are not looked at.
@@ -50,6 +50,7 @@ class Study:
         value: what progress shows as best so far, of a record; lower is better.
         table: Markdown, ours beside the paper's, from the finished cells.
         plot: figures by name, from the finished cells.
+        records: folder of the cells, where studies share some; the study's name by default.
     """
 
     name: str
@@ -64,15 +65,21 @@ class Study:
     value: Callable[[Record], float]
     table: Callable[[Sequence[Cell]], str]
     plot: Callable[[Sequence[Cell]], dict[str, Any]]
+    records: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where its cells are, beside those of other studies."""
+        return self.records or self.name
 
     def cell(self, run: Any) -> dict[str, Any]:
         """The config that a run is stored under."""
-        return {"study": self.name, "version": self.version, "run": asdict(run)}
+        return {"study": self.folder, "version": self.version, "run": asdict(run)}
 
     def cells(self, out: str | os.PathLike[str]) -> list[Cell]:
         """All finished runs of this version in ``out``."""
         found = []
-        for path in sorted((Path(out) / self.name).glob("*.json")):
+        for path in sorted((Path(out) / self.folder).glob("*.json")):
             stored = json.loads(path.read_text(encoding="utf-8"))
             if stored["config"].get("version") == self.version:
                 record = dict(stored["record"])
@@ -94,14 +101,14 @@ def run_study(
     Args:
         study: which.
         config: of ``study.config``.
-        out: cells are kept in ``out/<study>/<key>.json``; what is there is not done again.
+        out: cells are kept in ``out/<study.folder>/<key>.json``; what is there is not done again.
         jobs: runs at a time; as many as there are cores by default.
         backend: ``"processes"`` of this machine, or ``"ray"``: those of a cluster.
 
     Returns:
         The records of the last round.
     """
-    home = Path(out) / study.name
+    home = Path(out) / study.folder
     home.mkdir(parents=True, exist_ok=True)
     cell = partial(_cell, study=study, shared=home / "shared")
     rounds = study.plan(config)
