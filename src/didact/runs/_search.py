@@ -7,12 +7,17 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._checks import DidactError, check_integer, invalid
+from ._database import Database, Memory
 from ._extra import extra
 from ._space import Settings, Space, check_settings, decoded, distribution, encoded
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,15 @@ def search(
 
 
 def searching(
-    space: Space, *, trials: int, batch: int = 4, seed: int = 0, first: Settings | None = None
+    space: Space,
+    *,
+    trials: int,
+    batch: int = 4,
+    seed: int = 0,
+    first: Settings | None = None,
+    storage: str | None = None,
+    name: str = "search",
+    shared: bool = False,
 ) -> Searching:
     """:func:`search` from the other side: yields batches of settings, is sent their values.
 
@@ -98,12 +111,22 @@ def searching(
 
     Args:
         space, trials, batch, seed, first: as in :func:`search`.
+        storage: a database that keeps the trials, ``sqlite:///file.db`` or
+            ``postgresql://user@host/database`` (to look at them with Optuna's dashboard, say).
+        name: of the search in the database.
+        shared: go on with what the database holds, beside other processes and machines, until
+            ``trials`` are done or running in all. A trial whose process shows no sign of life for
+            two minutes is asked for again. What is asked then depends on who was first. Otherwise
+            the database is written anew.
 
     Yields:
         Settings to evaluate; ``send`` their values, one each, for the next batch.
 
     Returns:
-        All trials, by number, as the value of ``StopIteration``.
+        All trials, by number, as the value of ``StopIteration``; of a shared search those of all.
+
+    Raises:
+        DidactError: if the database cannot be used.
 
     Example:
         >>> from didact.runs import Real
@@ -119,37 +142,60 @@ def searching(
     with extra("fit"), _quiet():
         import optuna
 
-        study = optuna.create_study()
+        memory = Database(storage, name, fresh=not shared) if storage else Memory()
+    ranges = {name: distribution(choice) for name, choice in space.items()}
+    told: dict[int, float] = {}  # NaN and ±∞ as they were; Optuna keeps no such value
+    with memory as study:
         if first is not None:
             check_settings("first", first, space)
-            study.enqueue_trial(encoded(first, space))
-    ranges = {name: distribution(choice) for name, choice in space.items()}
-    done: list[Trial] = []
-    while len(done) < trials:
-        with _quiet():
-            study.sampler = optuna.samplers.TPESampler(
-                # Seeded anew by place: the state of one running sampler would depend on history.
-                seed=int(np.random.SeedSequence([seed, len(done)]).generate_state(1)[0]),
-                multivariate=True,
-                constant_liar=True,
-            )
-            asked = [study.ask(ranges) for _ in range(min(batch, trials - len(done)))]
-        settings = [decoded(trial.params, space) for trial in asked]
-        values = [float(value) for value in (yield [dict(point) for point in settings])]
-        if len(values) != len(asked):
-            raise invalid("evaluate", f"a function that returns {len(asked)} values here", values)
-        with _quiet():
-            for trial, value in zip(asked, values, strict=True):
-                if math.isfinite(value):
-                    study.tell(trial, value)
-                else:
-                    # Not FAIL: TPE overlooks failed trials and would come back to the same place.
-                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        done += [
-            Trial(trial.number, point, value)
-            for trial, point, value in zip(asked, settings, values, strict=True)
+            if not study.get_trials(deepcopy=False):
+                study.enqueue_trial(encoded(first, space))
+        while True:
+            with _quiet():
+                memory.bury()
+                begun = len(_in(study, "COMPLETE", "PRUNED", "RUNNING"))
+                if begun >= trials:
+                    break
+                study.sampler = optuna.samplers.TPESampler(
+                    # Seeded anew by place: a running sampler's state would depend on history.
+                    seed=int(np.random.SeedSequence([seed, begun]).generate_state(1)[0]),
+                    multivariate=True,
+                    constant_liar=True,
+                )
+                asked = [study.ask(ranges) for _ in range(min(batch, trials - begun))]
+            with memory.alive(asked):
+                values = yield [decoded(trial.params, space) for trial in asked]
+            if len(values) != len(asked):
+                rule = f"a function that returns {len(asked)} values here"
+                raise invalid("evaluate", rule, list(values))
+            for trial, value in zip(asked, map(float, values), strict=True):
+                told[trial.number] = value
+                _tell(study, trial, value)
+        return [
+            Trial(t.number, decoded(t.params, space), told.get(t.number, _value(t)))
+            for t in _in(study, "COMPLETE", "PRUNED")
         ]
-    return done
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, value: float) -> None:
+    from optuna.trial import TrialState
+
+    with _quiet():
+        if math.isfinite(value):
+            study.tell(trial, value)
+        else:
+            # Not FAIL: TPE overlooks failed trials and would come back to the same place.
+            study.tell(trial, state=TrialState.PRUNED)
+
+
+def _in(study: optuna.Study, *states: str) -> list[optuna.trial.FrozenTrial]:
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=[TrialState[state] for state in states])
+
+
+def _value(trial: optuna.trial.FrozenTrial) -> float:
+    return math.inf if trial.values is None else float(trial.values[0])
 
 
 Together = Generator[
@@ -213,6 +259,8 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # Asked and told, not optimised: `Database.alive` gives the signs of life.
+            warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
             yield
     finally:
         optuna.logging.set_verbosity(level)

@@ -74,12 +74,14 @@ def train(run: Run, folder: Path, log: Callable[[int, dict[str, float]], None]) 
         or where and how training ended early.
     """
     began = time.process_time()
-    training = _rollouts(run.environment, run.rollouts, TRAINING_SEED, folder)
+    training = rollouts_of(run.environment, run.rollouts, TRAINING_SEED, folder)
     scale = RewardScale(training, BINS)
     sets = {
         "training": scale(training),
-        "held_out": scale(_rollouts(run.environment, run.held_out_rollouts, HELD_OUT_SEED, folder)),
-        "test": scale(_rollouts(run.environment, run.test_rollouts, TEST_SEED, folder)),
+        "held_out": scale(
+            rollouts_of(run.environment, run.held_out_rollouts, HELD_OUT_SEED, folder)
+        ),
+        "test": scale(rollouts_of(run.environment, run.test_rollouts, TEST_SEED, folder)),
     }
     sets = {name: RewardModel(*(t.to(run.device) for t in data)) for name, data in sets.items()}
     generator = torch.Generator().manual_seed(run.seed)
@@ -181,7 +183,7 @@ def _ablated(data: RewardModel, ablation: Ablation, generator: torch.Generator) 
     return data
 
 
-def _rollouts(environment: Environment, n: int, seed: int, folder: Path) -> Rollouts:
+def rollouts_of(environment: Environment, n: int, seed: int, folder: Path) -> Rollouts:
     """Simulated once, then loaded."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{environment}-{n}-{seed}.npz"

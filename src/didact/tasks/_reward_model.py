@@ -72,19 +72,32 @@ class RewardScale:
             ],
             axis=2,
         )
-        # Midpoints: the smallest training return is not at 0 but in the middle of its n-th.
-        ranks = (np.arange(len(self.returns)) + 0.5) / len(self.returns)
-        place = np.interp(rollouts.label, self.returns, ranks, left=0.0, right=1.0)
-        bins = np.minimum((place * self.bins).astype(np.int64), self.bins - 1)
+        bins = (self.place(rollouts.label) * self.bins).astype(np.int64)
         return RewardModel(
             torch.as_tensor(x, dtype=torch.float32),
             torch.as_tensor(x_star, dtype=torch.float32).transpose(1, 2).contiguous(),
-            torch.as_tensor(bins),
+            torch.as_tensor(np.minimum(bins, self.bins - 1)),
         )
+
+    def place(self, returns: Array) -> Array:
+        """ψ: returns → their places in [0, 1] among the training returns, ``[n]``."""
+        # Midpoints: the smallest training return is not at 0 but in the middle of its n-th.
+        ranks = (np.arange(len(self.returns)) + 0.5) / len(self.returns)
+        return np.asarray(np.interp(returns, self.returns, ranks, left=0.0, right=1.0))
+
+    def total(self, rewards: Tensor) -> Array:
+        """Standardised rewards ``[n, steps]`` → returns in the environment's units, ``[n]``."""
+        mean, deviation = self.rewards
+        raw = rewards.detach().cpu().double().numpy() * deviation + mean
+        return np.asarray(raw.sum(axis=1))
+
+    def values(self, y: Tensor) -> Tensor:
+        """Bins as numbers from 0 to 1."""
+        return y.to(torch.get_default_dtype()) / (self.bins - 1)
 
     def squared_error(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean of (expected bin − true bin)², bins from 0 to 1: what table 7 reports."""
-        values = torch.linspace(0, 1, self.bins, device=logits.device, dtype=logits.dtype)
+        values = self.values(torch.arange(self.bins, device=logits.device)).to(logits.dtype)
         return ((logits.softmax(-1) @ values - values[y]) ** 2).mean()
 
 
