@@ -72,7 +72,9 @@ class Progress:
         if best is not None and math.isfinite(best):
             self.best = min(self.best, best)
         if self._bar is None:
-            if self._due():
+            if self._due(
+                0.2 if cached else self.every
+            ):  # loaded ones are not followed by others soon
                 self._write()
             return
         if cached:
@@ -105,8 +107,8 @@ class Progress:
     ) -> None:
         self.close()
 
-    def _due(self) -> bool:
-        waited = time.monotonic() - self._written >= self.every
+    def _due(self, pause: float) -> bool:
+        waited = time.monotonic() - self._written >= pause
         return waited or (self.done >= self.total and self._state() != self._line)
 
     def _state(self) -> str:

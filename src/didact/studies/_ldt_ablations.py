@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..tasks import Environment
@@ -34,7 +35,7 @@ class Config(whole.Config):
     """Final runs of each."""
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """Settings as the study ldt-mujoco chose them; then every ablation with LDT's."""
     methods: list[Candidate] = ["ldt", "no_teacher"]
     tried = whole.trials(config, methods)

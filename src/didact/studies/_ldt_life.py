@@ -131,6 +131,8 @@ class Config:
     """Final runs with the best of them."""
     epochs: int = 200
     """Passes of the student over the rows it trains on."""
+    storage: str = ""
+    """Database of a search that several machines share, postgresql://user@host/database."""
     compile: bool = False
     """Compile LDT's inner steps."""
     device: str = "cpu"
@@ -161,7 +163,7 @@ def space(method: Candidate) -> dict[str, Real | Integer]:
     return shared
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """TPE for every method and size side by side, then final seeds with the best settings."""
     places = {
         f"{method} {rows}": (method, rows)
@@ -178,7 +180,13 @@ def plan(config: Config) -> Rounds:
 
     asking = together(
         {
-            place: searching(space(method), trials=config.trials)
+            place: searching(
+                space(method),
+                trials=config.trials,
+                name=f"ldt-life {place}",
+                storage=config.storage or f"sqlite:///{shared / 'search.db'}",
+                shared=bool(config.storage),
+            )
             for place, (method, _) in places.items()
         }
     )

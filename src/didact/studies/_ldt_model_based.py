@@ -67,7 +67,7 @@ class Config:
     """Where to train."""
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """Every environment, form and seed."""
     yield [
         Run(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, product
+from pathlib import Path
 from typing import Any, get_args
 
 from ..tasks import Environment
@@ -134,7 +135,7 @@ def best_settings(
     return {place: settings for place, (_, settings) in best.items()}
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """One run per setting, then the final seeds with the setting that was best on held-out data."""
     tried = trials(config, config.methods)
     best = best_settings(tried, (yield tried))

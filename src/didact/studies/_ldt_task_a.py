@@ -74,7 +74,7 @@ class Student(nn.Module):
         return self.output(self.second(h).relu()).squeeze(-1), h
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """Every dimension, size and method, all seeds in one cell."""
     sizes = np.geomspace(config.least, config.most, config.sizes).round().astype(int)
     yield [

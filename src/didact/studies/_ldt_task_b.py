@@ -70,7 +70,7 @@ class Student(nn.Module):
         return logits, logits
 
 
-def plan(config: Config) -> Rounds:
+def plan(config: Config, shared: Path) -> Rounds:
     """LDT and the fixed teacher once, no teacher with every β; all seeds in one cell."""
     yield [
         Run(

@@ -44,9 +44,10 @@ class Study:
         run: dataclass of all that decides the numbers of one run, of JSON values.
         full: the config of the paper's size.
         smoke: a config that takes seconds.
-        plan: the config's runs in rounds; later ones may depend on records of earlier ones.
-        train: ``train(run, shared, log) -> record``, of JSON values; ``shared`` is a folder for
-            files that runs have in common, ``log(step, values)`` a curve for TensorBoard.
+        plan: ``plan(config, shared)``: runs in rounds; later ones may depend on records of earlier
+            ones. ``shared`` is a folder for files that runs have in common.
+        train: ``train(run, shared, log) -> record``, of JSON values, with CPU ``seconds``;
+            ``log(step, values)`` draws curves for TensorBoard.
         value: what progress shows as best so far, of a record; lower is better.
         table: Markdown, ours beside the paper's, from the finished cells.
         plot: figures by name, from the finished cells.
@@ -60,7 +61,7 @@ class Study:
     run: type
     full: Any
     smoke: Any
-    plan: Callable[[Any], Rounds]
+    plan: Callable[[Any, Path], Rounds]
     train: Callable[[Any, Path, Log], Record]
     value: Callable[[Record], float]
     table: Callable[[Sequence[Cell]], str]
@@ -111,7 +112,9 @@ def run_study(
     home = Path(out) / study.folder
     home.mkdir(parents=True, exist_ok=True)
     cell = partial(_cell, study=study, shared=home / "shared")
-    rounds = study.plan(config)
+    shared = home / "shared"
+    shared.mkdir(exist_ok=True)
+    rounds = study.plan(config, shared)
     records: list[Record] = []
     for number in count(1):
         try:
