@@ -5,7 +5,15 @@ A :class:`Study` is one file here: a config with every number, the runs it asks 
 all of them on one page. ``STUDIES`` are all.
 """
 
-from . import _ldt_ablations, _ldt_life, _ldt_model_based, _ldt_mujoco, _ldt_task_a, _ldt_task_b
+from . import (
+    _dials,
+    _ldt_ablations,
+    _ldt_life,
+    _ldt_model_based,
+    _ldt_mujoco,
+    _ldt_task_a,
+    _ldt_task_b,
+)
 from ._config import Size, config_of, find
 from ._publish import plot_study, write_tables
 from ._study import Cell, Study, run_study
@@ -17,6 +25,7 @@ STUDIES = (
     _ldt_mujoco.study,
     _ldt_ablations.study,
     _ldt_model_based.study,
+    _dials.study,
 )
 
 __all__ = [

@@ -3,11 +3,13 @@
 - :func:`task_a`: the label is a parity of two hidden signs.
 - :func:`task_b`: the label is a draw from hidden logits.
 - :func:`game_of_life`: the label is what became of the centre cell.
+- :func:`dials`: a label of which hindsight knows as much as one likes.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
 """
 
+from ._dials import Dials, dials
 from ._life import Life, game_of_life
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._reward_model import RewardModel, RewardScale
@@ -18,6 +20,7 @@ from ._task_a import TaskA, task_a
 from ._task_b import TaskB, task_b
 
 __all__ = [
+    "Dials",
     "Environment",
     "Life",
     "MissingMujoco",
@@ -27,6 +30,7 @@ __all__ = [
     "TaskA",
     "TaskB",
     "as_table",
+    "dials",
     "game_of_life",
     "mujoco_rollouts",
     "simulate",
