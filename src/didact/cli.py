@@ -99,15 +99,17 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit.add_argument(
         "--na", action="append", default=[], metavar="TOKEN", help="also means missing; repeatable"
     )
-    fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs per setting")
     fit.add_argument(
-        "--trials", type=int, default=20, metavar="N", help="settings tried per candidate"
+        "--seeds", type=int, default=3, metavar="N", help="final runs per setting; default: 3"
+    )
+    fit.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="settings tried per search; default: 20"
     )
     fit.add_argument(
         "--epochs", type=int, metavar="N", help="most epochs of a run; default: 1000, quick: 60"
     )
     fit.add_argument("--out", default="didact-fit", metavar="DIR", help="default: didact-fit")
-    fit.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
+    fit.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, …")
     fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
     fit.add_argument(
         "--quick", action="store_true", help="fixed settings, no search: a demonstration"
@@ -118,9 +120,14 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _fit(options: argparse.Namespace, command: str) -> None:
     from .hindsight import fit
 
-    given = options.history is not None or options.horizon is not None
-    if options.series != given or (options.series and None in (options.history, options.horizon)):
-        raise InvalidInput("A series needs --series, --history and --horizon. Found not all three.")
+    parts = {"--series": options.series or None} | {
+        f"--{name}": getattr(options, name) for name in ("history", "horizon")
+    }
+    missing = [name for name, value in parts.items() if value is None]
+    if 0 < len(missing) < len(parts):
+        raise InvalidInput(
+            f"A series needs --series, --history and --horizon. Missing: {', '.join(missing)}."
+        )
     metrics = fit(
         options.data,
         label=options.label,
@@ -145,7 +152,11 @@ def _fit(options: argparse.Namespace, command: str) -> None:
     for warning in metrics["data"]["warnings"]:
         print(f"didact: {warning}", file=sys.stderr)
     print(metrics["verdict"]["sentence"])
-    print(f"{options.out}/report.html, student.onnx, student.pt2, metrics.json")
+    deployed = metrics["deployed"]
+    print(
+        f"{options.out}/report.html, metrics.json, student.onnx and student.pt2 "
+        f"({deployed['candidate']}, seed {deployed['seed']})"
+    )
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

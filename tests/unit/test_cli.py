@@ -82,3 +82,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"didact {__version__}\n"
+
+
+def test_what_a_series_lacks_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "t.csv", "--series", "--label", "y", "--history", "3"]) == 2
+    assert "Missing: --horizon." in capsys.readouterr().err
+    assert main(["fit", "t.csv", "--label", "y", "--horizon", "3"]) == 2
+    assert "Missing: --series, --history." in capsys.readouterr().err

@@ -163,7 +163,8 @@ def _take_columns(
     inputs = [
         helper.make_tensor_value_info(name, kind, ["batch", window or 1]) for name, kind in kinds
     ]
-    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", *sizes])]
+    kind = result.type.tensor_type.elem_type
+    outputs = [helper.make_tensor_value_info(output, kind, ["batch", *sizes])]
     for field, new in ((graph.node, nodes), (graph.input, inputs), (graph.output, outputs)):
         kept = [copy.deepcopy(item) for item in new]
         del field[:]

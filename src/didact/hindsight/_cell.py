@@ -46,6 +46,7 @@ def _trees(config: dict[str, Any], own: Path, data: Prepared) -> dict[str, Any]:
     if config["final"]:
         _keep_predictions(own, _levels(data, config, fitted.test))
     return {
+        "candidate": config["candidate"],
         "validation": fitted.validation,
         "error": None,
         "epochs": fitted.iterations,
@@ -88,6 +89,7 @@ def _network(config: dict[str, Any], own: Path, data: Prepared, logs: Path) -> d
         if writer is not None:
             writer.close()
     record: dict[str, Any] = {
+        "candidate": candidate,
         "validation": trained.curve.best * data.unit,
         "error": None,
         "epochs": len(trained.curve.validation),

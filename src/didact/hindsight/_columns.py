@@ -89,16 +89,21 @@ def named(
         exact = [pattern] if pattern in names else []
         matched = exact or [name for name in names if fnmatchcase(name, pattern)]
         if not matched:
-            raise invalid(parameter, f"a pattern for {_known(pattern, names)}", pattern)
+            several = "; give it once for each column" if "," in pattern else ""
+            rule = f"a pattern for {_known(pattern, names)}{several}"
+            raise invalid(parameter, rule, pattern)
         for role, name in others.items():
             if name in matched:
-                raise invalid(parameter, f"a pattern that leaves out the {role} `{name}`", pattern)
+                narrower = f", as `{pattern[:-1]}[…]` may" if pattern.endswith("*") else ""
+                rule = f"a pattern that leaves out the {role} `{name}`{narrower}"
+                raise invalid(parameter, rule, pattern)
         found.update(matched)
     return tuple(name for name in names if name in found)
 
 
 def _known(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3)
+    close += [n for n in names if n.casefold() == name.casefold() and n not in close]
     hint = f"; did you mean {listed(close)}?" if close else ""
     return f"one of the columns {listed(names)}{hint}"
 
@@ -231,6 +236,6 @@ def float32(cells: pd.Series, *, time: bool) -> np.ndarray[tuple[int], np.dtype[
     if infinite.any():
         found = cells[infinite].iloc[0]
         raise invalid(
-            str(cells.name), f"finite in float32, also in {row_list(cells, infinite)}", found
+            str(cells.name), f"finite in float32 in {row_list(cells, infinite)}", float(found)
         )
     return values

@@ -22,7 +22,7 @@ from ..privileged import (
 from ..unroll import SGD
 from ._network import Features, Head, PrivilegedHead, Student, teacher
 from ._output import Output
-from ._rows import Rows
+from ._rows import Rows, some
 
 INNER_MOMENTUM = 0.75
 INNER_STEPS_PER_STUDENT_STEP = 2
@@ -183,8 +183,7 @@ def _inner_learning_rate(student: Student, settings: dict[str, Any], training: R
     Hessian (2α/K) E[x xᵀ] for K neurons, and gradient descent with momentum β is stable below
     2(1 + β) / λ_max of it. So one range of the setting serves tables of any width and any α.
     """
-    examples = training.chunks()[0][:2000]
-    x = training.features(examples).double()
+    x = training.features(some(training, 2000)).double()
     v = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
     for _ in range(30):  # power iteration: from E[x xᵀ] v to its largest eigenvalue
         v = x.T @ (x @ (v / v.norm().clamp(min=1e-30))) / len(x)
@@ -210,10 +209,12 @@ def _split_once(
     """Training rows in two, once and for all: for the student, and to judge it for the teacher."""
     of_row = torch.arange(n) if groups is None else torch.unique(groups, return_inverse=True)[1]
     count = int(of_row.max()) + 1
-    held = torch.randperm(count, generator=generator)[: max(1, round(fraction * count))]
-    judged = torch.isin(of_row, held)
-    if bool(judged.all()):  # one group only: no split by group is possible
+    order = torch.randperm(count, generator=generator)
+    if count == 1 and n > 1:  # one group only: no split by group is possible
         return _split_once(n, fraction, None, generator)
+    if n == 1:
+        return order, order
+    judged = torch.isin(of_row, order[: min(max(1, round(fraction * count)), count - 1)])
     return (~judged).nonzero().flatten(), judged.nonzero().flatten()
 
 

@@ -28,7 +28,8 @@ class Deployed(nn.Module):
     """Encoder and student as one module that needs only the present.
 
     Classification: p = softmax(logits), ``[n, K]``. Regression: Σ_b p_b·value_b, or offset +
-    scale · output, ``[n]``, in label units. Of a series it takes windows, oldest row first.
+    scale · output, ``[n]``, in label units and float64, as float32 hardly tells large labels apart.
+    Of a series it takes windows, oldest row first.
 
     Args:
         encoder: ``(numeric, codes) → features``.
@@ -47,7 +48,7 @@ class Deployed(nn.Module):
         >>> Deployed(encoder, Student(), None)(*row)
         tensor([[0.5000, 0.5000]])
         >>> Deployed(encoder, Student(), torch.tensor([10.0, 20.0]))(*row)
-        tensor([15.])
+        tensor([15.], dtype=torch.float64)
     """
 
     values: Tensor | None
@@ -65,8 +66,9 @@ class Deployed(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.student = student
-        self.register_buffer("values", values)
-        self.register_buffer("unit", None if unit is None else torch.tensor(unit))
+        double = torch.float64
+        self.register_buffer("values", None if values is None else values.to(double))
+        self.register_buffer("unit", None if unit is None else torch.tensor(unit, dtype=double))
         self.anchor = anchor
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
@@ -77,12 +79,12 @@ class Deployed(nn.Module):
         logits, _ = self.student(self.encoder(numeric, codes).flatten(1))
         found: Tensor = logits.softmax(dim=-1)
         if self.unit is not None:
-            found = self.unit[0] + self.unit[1] * logits[:, 0]
+            found = self.unit[0] + self.unit[1] * logits[:, 0].double()
         elif self.values is not None:
-            found = found @ self.values
+            found = found.double() @ self.values
         if self.anchor is not None:
             column, otherwise = self.anchor
-            now = numeric[:, -1, column]
+            now = numeric[:, -1, column].double()
             found = found + torch.where(now.isnan(), torch.full_like(now, otherwise), now)
         return found
 

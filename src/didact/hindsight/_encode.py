@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._checks import invalid, listed
+from .._checks import InvalidInput, invalid, listed
 from ..export import FIRST, MISSING, OTHER
 from ._columns import Column, float32
 from ._table import texts
@@ -54,8 +54,10 @@ class Codes:
         """
         absent = [column.name for column in columns if column.name not in frame.columns]
         if absent:
-            rule = f"a table with {listed(absent)}; it has the columns {listed(frame.columns)}"
-            raise invalid("data", rule, f"{len(absent)} missing")
+            raise InvalidInput(
+                f"Parameter `data` should be a table with the columns that the model takes. "
+                f"Missing: {listed(absent)}; there are {listed(frame.columns)}."
+            )
         numeric = [float32(frame[c.name], time=c.time) for c in columns if c.kind == "numeric"]
         codes = [_codes(frame[c.name], c) for c in columns if c.kind == "categorical"]
         none = np.empty((len(frame), 0))

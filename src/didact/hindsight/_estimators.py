@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -68,21 +69,27 @@ class _Hindsight(BaseEstimator):  # type: ignore[misc]
             )  # fmt: skip
             check_consistent_length(x, x_star)
         number = values is not None
-        # Without privileged information there is nothing to teach.
+        if not x_star.shape[1] and self.method != "no_teacher":
+            warnings.warn(
+                f"`fit` was given no `privileged`: there is nothing for {self.method!r} to teach, "
+                "and `no_teacher` is trained. In a Pipeline it travels by metadata routing.",
+                stacklevel=3,
+            )
         self.method_ = self.method if x_star.shape[1] else "no_teacher"
         usual = start(self.method_, number=number, rows=len(x))
         known = start(self.method, number=number, rows=len(x))
         usual |= {"width": 32, "learning_rate": 3e-3, **({"head": "plain"} if number else {})}
         given = self.settings or {}
+        known.pop("head", None)  # plain, always: the number itself
         if unknown := sorted(set(given) - set(known)):
             raise invalid("settings", f"a dict with keys of {sorted(known)}", unknown)
         self.settings_ = {**usual, **given}
         self.output_: Output = output_for(self.settings_, size, values)
         rng = check_random_state(self.random_state)
         seed, order = int(rng.randint(2**31 - 1)), rng.permutation(len(x))
-        held = max(1, round(self.validation_fraction * len(x)))
-        # Two rows cannot be divided: they are judged on what they learnt from.
-        validation, training = (order[:held], order[held:]) if len(x) > 2 * held else (order, order)
+        held = min(max(1, round(self.validation_fraction * len(x))), len(x) - 1)
+        # Two rows are too few to divide: they are judged on what they learnt from.
+        validation, training = (order[:held], order[held:]) if len(x) > 2 else (order, order)
         self.encoder_, encode_privileged = (_encoder(part[training]) for part in (x, x_star))
         whole = Rows(
             _encoded(self.encoder_, x),
@@ -169,7 +176,7 @@ class HindsightClassifier(ClassifierMixin, _Hindsight):  # type: ignore[misc]
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise invalid("y", "labels of at least two classes", f"1 class: {self.classes_[0]!r}")
+            raise invalid("y", "labels of at least two classes", f"1 class: {self.classes_[0]}")
         codes = codes.astype(np.int64)
         self._fit(x, codes, codes.astype(np.float64), privileged, len(self.classes_), None)
         return self

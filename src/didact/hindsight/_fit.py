@@ -22,7 +22,7 @@ from ._prepare import SPLIT_SEED, Question, prepare
 from ._prepared import Prepared
 from ._probe import given_away
 from ._report import report
-from ._runs import FINALISTS, Runs
+from ._runs import FINALISTS, Runs, searches
 from ._verdict import judge
 
 EPOCHS, PATIENCE = 1000, 25
@@ -126,8 +126,10 @@ def fit(
         runs = Runs(
             home, prepared, facts["key"], chosen_device,
             {"epochs": most, "patience": QUICK_EPOCHS if quick else PATIENCE}, jobs,
-            total=len(CANDIDATES) * (0 if quick else trials)
-            + len(CANDIDATES) * seeds * (1 if quick else min(FINALISTS, trials)) + 1,
+            total=sum(
+                seeds if quick else searches(name) * (trials + min(FINALISTS, trials) * seeds)
+                for name in CANDIDATES
+            ) + 1,
         )  # fmt: skip
         with runs.progress:
             found = runs.start(CANDIDATES) if quick else runs.search(CANDIDATES, trials)
@@ -141,8 +143,8 @@ def fit(
             {name: candidates[name]["validation"] for name in candidates},
             groups=groups,
             demonstration=quick,
-            # A demonstration has a fixed number of epochs, and says that it decides nothing.
-            cut_short=() if quick else cut_short,
+            cut_short=cut_short,
+            persistence=_persistence(prepared),
             unit=_unit(target),
         )
         deployed = best_run(candidates)
@@ -193,8 +195,9 @@ def _refuse_another(home: Path, data: dict[str, Any]) -> None:
     if not (home / "metrics.json").exists():
         return
     stored = read_json(home / "metrics.json").get("data", {})
-    asked = ("sha256", "label", "inputs", "privileged", "group", "task", "series", "split")
-    if different := [name for name in asked if stored.get(name) != data[name]]:
+    asked = ("sha256", "label", "inputs", "privileged", "group", "task", "series", "split", "na")
+    told = {"sha256": "the data file's contents"}
+    if different := [told.get(name, name) for name in asked if stored.get(name) != data[name]]:
         raise InvalidInput(
             "Parameter `out` should be a folder without the results of another fit. "
             f"`{home}` holds one that differs in: {', '.join(different)}. Choose another "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ._output import Output
-from ._rows import Rows
+from ._rows import Rows, some
 
 MOST_ROWS = 512
 MOST_COLUMNS = 64
@@ -39,7 +39,7 @@ def sensitivity(
     """
     teacher.eval()
     with torch.no_grad():
-        examples = torch.arange(min(len(rows), MOST_ROWS), device=rows.y.device)
+        examples = some(rows, MOST_ROWS)
         x_star = rows.privileged(examples)
         said = teacher(x_star)
         spread = 2 * float(said.var(0, correction=0).sum())
@@ -64,7 +64,7 @@ def reliance(
     """
     student.eval()
     with torch.no_grad():
-        examples = torch.arange(min(len(rows), MOST_ROWS), device=rows.y.device)
+        examples = some(rows, MOST_ROWS)
         alone = replace(rows, hindsight=False).features(examples)
         y, label = rows.y[examples], rows.label[examples]
 
@@ -99,7 +99,7 @@ def foremost(
     """
     if len(columns) <= most:
         return dict(columns)
-    examples = torch.arange(min(len(rows), MOST_ROWS), device=rows.y.device)
+    examples = some(rows, MOST_ROWS)
     x = rows.privileged(examples).double()
     x = x.mean(1) if rows.horizon else x
     x = x - x.mean(0)

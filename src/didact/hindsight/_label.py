@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid
-from ._columns import is_numeric
+from ._columns import STRAY, is_numeric
 from ._table import numbers, row_list, texts
 
 if TYPE_CHECKING:
@@ -65,15 +65,33 @@ def check_label(label: pd.Series, task: str = "auto") -> Task:
     counts: Counter[str] = Counter(words)
     if values is not None and np.isinf(values).any():
         infinite = np.isinf(values)
-        raise invalid(name, f"finite, also in {row_list(label, infinite)}", values[infinite][0])
+        raise invalid(name, f"finite in {row_list(label, infinite)}", float(values[infinite][0]))
     if len(counts) < 2:
         raise invalid(name, "a label with at least two distinct values", words[0])
+    if task == "auto" and not numeric:
+        _check_stray(label, words)
     decided = _decide(values if numeric else None, len(counts), task)
     rarest = min(counts, key=lambda word: (counts[word], word))
     if decided.kind == "classification" and counts[rarest] < FEWEST_PER_CLASS:
         rule = f"a label with at least {FEWEST_PER_CLASS} rows of each class (or a regression)"
         raise invalid(name, rule, f"{counts[rarest]} of {rarest}")
     return decided
+
+
+def _check_stray(label: pd.Series, words: np.ndarray[Any, np.dtype[np.object_]]) -> None:
+    """Refuse numbers with a word among them: every number would be a class of its own."""
+    import pandas as pd
+
+    values = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce")
+    stray = values.isna().to_numpy()
+    numbered = values.dropna().nunique()
+    if 0 < stray.mean() <= STRAY and numbered > MOST_INTEGER_CLASSES:
+        raise invalid(
+            str(label.name),
+            f"numbers in {row_list(label, stray)} too; or leave these rows out, or give "
+            "`--task classification`",
+            words[stray][0],
+        )
 
 
 def _decide(values: np.ndarray[Any, Any] | None, distinct: int, task: str) -> Task:
@@ -131,7 +149,7 @@ class Classes:
         words = texts(label)
         unknown = np.array([word not in codes for word in words], dtype=bool)
         if unknown.any():
-            rule = f"one of its classes, also in {row_list(label, unknown)}"
+            rule = f"one of its classes in {row_list(label, unknown)}"
             raise invalid(str(label.name), rule, words[unknown][0])
         return torch.tensor([codes[word] for word in words], dtype=torch.int64)
 
@@ -207,8 +225,8 @@ class Bins:
 
     @property
     def values(self) -> Tensor:
-        """The value of each bin in label units, float32 ``[K]``."""
-        return torch.tensor(self.means, dtype=torch.float32)
+        """The value of each bin in label units, float64 ``[K]``."""
+        return torch.tensor(self.means, dtype=torch.float64)
 
     def encode(self, label: pd.Series) -> Tensor:
         """The bin of each row, int64 ``[n]``."""

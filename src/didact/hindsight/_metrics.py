@@ -60,6 +60,7 @@ class DataRecord(TypedDict):
     group: str | None
     inputs: list[str]
     privileged: list[str]
+    na: list[str]
     dropped: list[str]
     warnings: list[str]
     classes: list[str] | None

@@ -39,7 +39,7 @@ def predict(
 
     Of a series every row is predicted that has enough rows behind it, by the same rules for
     groups and time as in ``fit``: the prediction of a row is the label ``horizon`` rows after it.
-    The other rows get an empty cell.
+    The other rows get an empty cell. The columns of group and time stand in front.
 
     Args:
         folder: Holds ``schema.json`` and ``student.pt2``.
@@ -75,7 +75,7 @@ def predict(
     else:
         predictions = _of_series(loaded, table, loaded.series)
     write_atomic(out, predictions.to_csv(index=False, lineterminator="\n"))
-    return len(predictions)
+    return int(predictions["prediction"].notna().sum())
 
 
 def _of_series(loaded: Loaded, table: pd.DataFrame, series: dict[str, Any]) -> pd.DataFrame:
@@ -105,7 +105,11 @@ def _of_series(loaded: Loaded, table: pd.DataFrame, series: dict[str, Any]) -> p
             "one series. Found none."
         )
     predictions = _named(loaded, np.concatenate(made))
-    return predictions.set_axis(found.order[found.present], axis=0).reindex(range(len(table)))
+    every = predictions.set_axis(found.order[found.present], axis=0).reindex(range(len(table)))
+    # Whose and what time each prediction is: of the row, not of the label that it foresees.
+    for place, role in enumerate(r for r in ("group", "time") if series[r] is not None):
+        every.insert(place, series[role], table[series[role]])
+    return every
 
 
 def _run(loaded: Loaded, codes: Codes) -> NDArray[np.float32]:

@@ -13,13 +13,13 @@ import torch
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
 from ..runs import key
-from ._columns import Roles, assign_roles, describe, named
+from ._columns import Column, Roles, assign_roles, describe, named
 from ._encode import Codes
 from ._label import FEWEST_ROWS, Bins, Classes, check_label
-from ._prepared import Prepared
+from ._prepared import Prepared, rows_behind
 from ._series import Series, find_examples, split_in_time
 from ._split import Split, split
-from ._table import numbers, read_table, row_list, texts
+from ._table import nearly_dates, numbers, read_table, row_list, texts
 
 SPLIT_SEED = 0
 LARGEST_LABEL = 1e30
@@ -101,18 +101,20 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
     classes = Classes.fit(cells) if kind == "classification" else None
     parts, how, groups, stratify = _divided(frame, question, series, classes, cells)
     seen = np.sort(np.concatenate([parts.train, parts.validation]))
+    past, later = rows_behind(present[seen], question.history or 1, question.horizon or 0)
+    columns, said = describe(frame.iloc[past], roles.inputs)
+    privileged, said_too = describe(frame.iloc[later], roles.privileged)
+    warnings += [*said, *(line for line in said_too if line not in said)]
     amounts, anchor = None, None
     if classes is None:
         amounts = _amounts(cells, question.label)
         if series is not None:
+            _check_digits(amounts[seen], question.label)
+        if series is not None and Column(question.label, "numeric") in columns:
             anchor = _anchor(frame[question.label], present, amounts[seen].mean())
             amounts = amounts - anchor
             cells = pd.Series(amounts, index=cells.index, name=question.label)
     target: Classes | Bins = classes or Bins.fit(cells.iloc[seen])
-    known = frame.iloc[np.unique(present[seen])]
-    columns, said = describe(known, roles.inputs)
-    privileged, said_too = describe(known, roles.privileged)
-    warnings += [*said, *(line for line in said_too if line not in said)]
     if series is None:
         warnings += _copies(frame, question.label, roles, classes)
     y = target.encode(cells)
@@ -152,6 +154,7 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
         "group": question.group,
         "inputs": list(roles.inputs),
         "privileged": list(roles.privileged),
+        "na": [*question.na],
         "dropped": [*dropped, *(name for name in of_roles if name not in used)],
         "warnings": warnings,
         "classes": list(classes.names) if classes else None,
@@ -168,7 +171,7 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
         "split": how,
     }
     asked = {name: value for name, value in described.items() if name != "warnings"}
-    return prepared, target, {"data": described, "key": key({**asked, "na": [*question.na]})}
+    return prepared, target, {"data": described, "key": key(asked)}
 
 
 def _time_column(frame: Any, question: Question, dropped: Iterable[str]) -> str | None:
@@ -183,6 +186,9 @@ def _time_column(frame: Any, question: Question, dropped: Iterable[str]) -> str 
             raise invalid("time", "another column than label and group", question.time)
         return question.time
     dates = [n for n in names if n not in dropped and is_datetime64_any_dtype(frame[n].dtype)]
+    for name in names:
+        if name not in dropped and nearly_dates(frame[name]):
+            numbers(frame[name], time=True)  # raises, with the row
     if len(dates) > 1:
         raise InvalidInput(
             f"Parameter `time` should be one of the columns of dates {listed(dates)}, where there "
@@ -250,6 +256,18 @@ def _amounts(cells: Any, label: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         rule = f"a label of numbers up to {LARGEST_LABEL:g}"
         raise invalid(label, rule, float(np.abs(amounts).max()))
     return amounts
+
+
+def _check_digits(amounts: np.ndarray[Any, np.dtype[np.float64]], label: str) -> None:
+    """Refuse a series whose numbers float32, in which its past is seen, hardly tells apart."""
+    least = 1e-5 * float(np.abs(amounts).max())
+    if float(amounts.std()) < least:
+        raise invalid(
+            label,
+            "a label whose numbers differ by more than 1/100,000 of their size (their standard "
+            f"deviation should be at least {least:g}); subtract a constant",
+            float(amounts.std()),
+        )
 
 
 def _anchor(

@@ -134,13 +134,37 @@ class Prepared:
 
 def encoders(data: Prepared, seed: int | None) -> tuple[Encoder, Encoder]:
     """The encoders of x and x*, fitted on the training rows of one seed's split."""
-    rows = data.present[data.split_for(seed).train]
+    present = data.present[data.split_for(seed).train].numpy()
+    past, later = rows_behind(present, data.history, data.horizon)
     return (
-        Encoder.fit(data.columns, data.inputs.numeric[rows], data.inputs.codes[rows]),
+        Encoder.fit(data.columns, data.inputs.numeric[past], data.inputs.codes[past]),
         Encoder.fit(
-            data.privileged_columns, data.privileged.numeric[rows], data.privileged.codes[rows]
+            data.privileged_columns, data.privileged.numeric[later], data.privileged.codes[later]
         ),
     )
+
+
+def rows_behind(
+    present: np.ndarray[Any, np.dtype[np.int64]], history: int, horizon: int
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
+    """The rows of the table that x and x* of some examples are made of, each once, ascending.
+
+    Of a table both are the rows themselves. Of a series x is of the ``history`` rows up to the
+    present, x* of those after it and before ``horizon``.
+
+    Example:
+        >>> past, later = rows_behind(np.array([3, 4]), history=2, horizon=3)
+        >>> past.tolist(), later.tolist()
+        ([2, 3, 4], [4, 5, 6])
+    """
+    if not horizon:
+        return np.unique(present), np.unique(present)
+    found = np.zeros((2, int(present.max()) + horizon + 1), dtype=bool)
+    for k in range(history):
+        found[0, present - k] = True
+    for k in range(1, horizon):
+        found[1, present + k] = True
+    return found[0].nonzero()[0], found[1].nonzero()[0]
 
 
 def encoded(

@@ -76,6 +76,8 @@ def explained(
         constant = float(-np.log(np.maximum(share[y[test].astype(np.int64)], 1e-12)).mean())
     if constant <= 0 or len(np.unique(y[train])) < 2:
         return None
+    if not number and not np.isin(y[validation], y[train]).any():
+        return None  # a class of its own in every group: nothing to validate on
     trees.fit(
         x[train], y[train], (x[validation], y[validation]), categorical=codes, classes=classes
     )

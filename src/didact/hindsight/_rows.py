@@ -86,3 +86,9 @@ class Rows:
         """All examples, by numbers, in parts that fit in memory."""
         every = torch.arange(len(self), device=self.y.device)
         return list(torch.split(every, max(1, _CHUNK * 256 // max(256, self.n_features))))
+
+
+def some(rows: Rows, most: int) -> Tensor:
+    """At most that many examples, drawn from all, always the same; a table may be sorted."""
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
+    return chosen.sort().values.to(rows.y.device)

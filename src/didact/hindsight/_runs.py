@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +16,18 @@ import torch
 from .. import __version__
 from ..runs import Progress, Trial, key, run_cells, searching, together
 from ._cell import run_cell
+from ._metrics import BASELINE, CEILING
 from ._prepared import Prepared
 from ._probe import run_probe
 from ._settings import Settings, space, start
 from ._train import FIXED
+from ._verdict import ELIGIBLE
 
 BATCH_OF_TRIALS = 4
 FIRST_TRIAL_SEED = 1000
 PROBE_SEED = 0
 
+APART = 100_000  # seeds between those of two searches of one candidate
 FINALISTS = 3
 
 Found = dict[str, tuple[list[Settings], list[dict[str, Any]]]]
@@ -63,6 +67,7 @@ class Runs:
         self.shared = {
             "didact": __version__,
             "torch": torch.__version__,
+            **{name: version(name) for name in ("numpy", "pandas", "scikit-learn")},
             "data": data,
             "device": device,
             "budget": budget,
@@ -99,7 +104,9 @@ class Runs:
 
         def told(done: int, total: int, record: dict[str, Any], cached: bool) -> None:
             self.done = before + done
-            self.progress.update(self.done, best=record["validation"], cached=cached)
+            # The oracle's loss is nobody's to have.
+            best = None if record.get("candidate") == CEILING else record["validation"]
+            self.progress.update(self.done, best=best, cached=cached)
 
         records = run_cells(
             self.cell, configs, self.home / "state" / "cells", jobs=self.jobs, progress=told
@@ -123,45 +130,49 @@ class Runs:
     def search(self, candidates: Sequence[str], trials: int) -> Found:
         """Settings by TPE, each trial with a seed of its own, none of them a final run's.
 
-        The candidates are searched side by side, a batch of each at a time, so that many processes
-        have something to do.
+        The searches run side by side, a batch of each at a time, so that many processes have
+        something to do.
         """
+        places = {f"{name} {k}": (name, k) for name in candidates for k in range(searches(name))}
         asking = together(
             {
-                name: searching(
-                    space(name, **self.kind), trials=trials, batch=BATCH_OF_TRIALS,
+                place: searching(
+                    space(name, **self.kind), trials=trials, batch=BATCH_OF_TRIALS, seed=k,
                     first=start(name, **self.kind),
                 )
-                for name in candidates
+                for place, (name, k) in places.items()
             }
         )  # fmt: skip
         batches = next(asking)
         for count in itertools.count(FIRST_TRIAL_SEED, BATCH_OF_TRIALS):
             configs = {
-                (name, i): self.config(name, settings, count + i, final=False)
-                for name, batch in sorted(batches.items(), key=_longest_first)
+                (place, i): self.config(
+                    places[place][0], settings, count + i + APART * places[place][1], final=False
+                )
+                for place, batch in sorted(batches.items(), key=_longest_first)
                 for i, settings in enumerate(batch)
             }
             records = dict(zip(configs, self.run(list(configs.values())), strict=True))
             values = {
-                name: [_value(records[name, i]) for i in range(len(batch))]
-                for name, batch in batches.items()
+                place: [_value(records[place, i]) for i in range(len(batch))]
+                for place, batch in batches.items()
             }
             try:
                 batches = asking.send(values)
             except StopIteration as ended:
                 tried: dict[str, list[Trial]] = ended.value
                 break
-        return {
-            name: (
-                finalists(tried[name]) or [start(name, **self.kind)],
-                [
-                    {"settings": t.settings, "validation": t.value if finite(t) else None}
-                    for t in tried[name]
-                ],
-            )
-            for name in candidates
-        }
+        found: Found = {name: ([], []) for name in candidates}
+        for place, (name, _) in places.items():
+            best, told = found[name]
+            best += [settings for settings in finalists(tried[place]) if settings not in best]
+            told += [
+                {"settings": t.settings, "validation": t.value if finite(t) else None}
+                for t in tried[place]
+            ]
+        for name, (best, _) in found.items():
+            best += [] if best else [start(name, **self.kind)]
+        return found
 
     def final(self, found: Found, seeds: int) -> dict[str, Final]:
         """Every finalist with every seed.
@@ -193,9 +204,18 @@ class Runs:
         return final
 
 
+def searches(candidate: str) -> int:
+    """How many searches a candidate gets, each of as many trials.
+
+    Hindsight is the best of several candidates, each searched by itself: the student without a
+    teacher is searched as often, or the luckier search would pass for hindsight.
+    """
+    return len(ELIGIBLE) if candidate == BASELINE else 1
+
+
 def _longest_first(item: tuple[str, Any]) -> bool:
     # LDT's runs are the longest: no process should wait for one at the end.
-    return item[0] != "ldt"
+    return not item[0].startswith("ldt")
 
 
 def _value(record: dict[str, Any]) -> float:

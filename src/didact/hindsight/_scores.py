@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import invalid
-from ._bootstrap import Floats, Interval, draws, group_index, matrix, percentiles
+from ._bootstrap import Floats, Interval, draws, group_index, matrix, percentiles, widening
 
 SMALLEST_PROBABILITY = 1e-12
 
@@ -156,7 +156,8 @@ def score_intervals(
     """:func:`scores` averaged over seeds, each with the interval of :func:`paired_bootstrap`.
 
     A metric that is no mean over rows (``rmse``, ``r2``, ``auc``) is computed anew on every
-    resample; resamples in which it has no definition are left out.
+    resample; resamples in which it has no definition are left out, and its interval is widened as
+    that of the first metric.
 
     Args:
         label, probability, prediction, nll: as in :func:`scores`.
@@ -183,8 +184,12 @@ def score_intervals(
     for weights, counts in draws(n_seeds, int(index.max()) + 1, resamples, seed):
         for name, values in _weighted(units, counts.astype(np.float64)).items():
             drawn[name].append(float(weights @ values))
+    lacking = {name: widening(sums, units.sizes, level) for name, sums in units.sums.items()}
+    first = next(iter(whole))  # a mean over rows, like all that are in `lacking`
     return {
-        name: percentiles(float(whole[name].mean()), np.array(values), level)
+        name: percentiles(float(whole[name].mean()), np.array(values), level).wider(
+            lacking.get(name, lacking[first])
+        )
         for name, values in drawn.items()
     }
 

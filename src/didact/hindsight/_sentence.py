@@ -33,6 +33,7 @@ def sentence(
     unit: str,
     level: float,
     smallest_gain: float,
+    beaten: bool = False,
 ) -> str:
     """What :func:`didact.hindsight._verdict.judge` found, from its opening to its full stop.
 
@@ -47,6 +48,7 @@ def sentence(
         runs: how many training runs of each candidate the interval was drawn from; of few runs
             it shows too little of how runs differ (see ``paired_bootstrap``), so it is said.
         trees: (loss(method) − loss(trees)) / loss(no_teacher); ``None`` without trees.
+        beaten: some candidate without the privileged inputs has less loss than the oracle.
         control_as_good: a random teacher gains at least as much as the method. Said where there
             is a gain that could be taken for hindsight.
 
@@ -67,7 +69,7 @@ def sentence(
         f"{_STUDENTS[method]} has {_change(gain.mean)} {unit} on unseen rows than without a "
         f"teacher ({percent(level)} interval over {_sample(runs)}: {_span(gain)})"
     )
-    ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain)
+    ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain, beaten)
     doubt = _CONTROL if control_as_good and outcome != "does not help" and gain.mean > 0 else ""
     return f"{opening}{comparison}{ceiling_said}.{doubt}{_about_trees(trees, smallest_gain)}"
 
@@ -107,7 +109,11 @@ def _span(gain: Interval) -> str:
 
 
 def _about_ceiling(
-    outcome: Outcome, ceiling: Interval | None, share: float | None, smallest_gain: float
+    outcome: Outcome,
+    ceiling: Interval | None,
+    share: float | None,
+    smallest_gain: float,
+    beaten: bool,
 ) -> str:
     if ceiling is None:
         return ""
@@ -118,6 +124,8 @@ def _about_ceiling(
             reached = "all" if share >= 1 else percent(share)
             text += f", so {reached} of what could be gained is reached"
         return text
+    if beaten and ceiling.mean > 0:
+        return f"; {inputs} {_change(ceiling.mean)}, and another candidate without them does better"
     if ceiling.mean <= 0 or ceiling.high < smallest_gain:
         return (
             f"; {inputs} no less: here the privileged columns do not tell more about "

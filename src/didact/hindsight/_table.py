@@ -248,10 +248,27 @@ def numbers(cells: pd.Series, *, time: bool = False) -> NDArray[np.float64]:
         rule = "dates (ISO 8601)" if time else "numbers"
         raise invalid(
             name,
-            f"{rule} or missing (see `--na`), also in {row_list(cells, bad)}",
+            f"{rule} or missing (see `--na`) in {row_list(cells, bad)}",
             words[bad].iloc[0],
         )
     return values
+
+
+def nearly_dates(cells: pd.Series) -> bool:
+    """Whether text is mostly dates in ISO 8601, but not all: a slip, where time matters.
+
+    Example:
+        >>> import pandas as pd
+        >>> nearly_dates(pd.Series([*["2024-01-01"] * 9, "yesterday"]))
+        True
+    """
+    import pandas as pd
+
+    if not pd.api.types.is_string_dtype(cells.dtype) or pd.api.types.is_numeric_dtype(cells.dtype):
+        return False
+    there = cells.dropna().astype(str)
+    share = float(there.str.fullmatch(_ISO).mean()) if len(there) else 0.0
+    return 0.9 <= share < 1.0
 
 
 def texts(cells: pd.Series) -> NDArray[np.object_]:

@@ -17,6 +17,7 @@ from .._checks import DidactError, check_number, invalid, listed
 from ._bootstrap import Interval, matrix, paired_bootstrap
 from ._metrics import BASELINE, CEILING, TREES, Outcome, VerdictRecord
 from ._sentence import sentence
+from ._wording import percent
 
 ELIGIBLE = ("auxiliary", "generalised_distillation", "tram", "ldt")
 """The candidates one of which stands for hindsight."""
@@ -43,11 +44,13 @@ class Verdict:
     ceiling: Interval | None
     """loss(no_teacher) − loss(oracle); ``None`` without an oracle."""
     share: float | None
-    """``gain.mean / ceiling.mean``; ``None`` unless the ceiling's interval lies above zero."""
+    """``gain.mean / ceiling.mean``; ``None`` unless the ceiling's interval lies above zero, and
+    where a candidate without the privileged inputs has less loss than the oracle."""
     trees: Interval | None
     """loss(method) − loss(trees): positive if boosted trees on the inputs do better."""
     cut_short: tuple[str, ...]
-    """Candidates whose training was ended while it still improved: there is no verdict then."""
+    """Candidates whose training was ended while it still improved: there is no verdict then, but
+    in a demonstration."""
     smallest_gain: float
     """The smallest gain of interest, as a fraction of the mean loss of no_teacher."""
     level: float
@@ -74,6 +77,7 @@ def judge(
     groups: ArrayLike | None = None,
     demonstration: bool = False,
     cut_short: Sequence[str] = (),
+    persistence: float | None = None,
     seed: int = 0,
     unit: str = "log loss",
     smallest_gain: float = 0.05,
@@ -86,7 +90,8 @@ def judge(
     the test losses have no part in the choice. Its gain is loss(no_teacher) − loss(method) on
     test rows, with the interval of :func:`paired_bootstrap`:
 
-    - a candidate but the oracle was cut short: *cut short*, for its loss might yet have fallen;
+    - a candidate but the oracle was cut short, and this is no demonstration: *cut short*, for its
+      loss might yet have fallen;
     - fewer than 30 test rows, or 5 test groups: *too little data to tell*;
     - the interval lies above 0: *helps*;
     - its upper end is at or below 0, or below ``smallest_gain`` times the mean loss of
@@ -105,7 +110,9 @@ def judge(
         validation: candidate → validation loss; ``None`` or non-finite: not eligible.
         groups: ``[rows]``, the group of each test row, if rows of a group are alike.
         cut_short: candidates whose training ended before their validation loss had stopped falling.
-        demonstration: the settings were fixed, not searched; the sentence then says so.
+        demonstration: settings and epochs were fixed, not searched; the sentence then says so, and
+            names those cut short instead of refusing a verdict.
+        persistence: mean test loss of predicting that a series stays as it is.
         seed: of the resampling.
         unit: the name of the loss, for the sentence.
         smallest_gain: smallest gain of interest, as a fraction of the loss of no_teacher.
@@ -152,16 +159,19 @@ def judge(
     short = _too_few(rows, n_groups)
     outcome: Outcome = "too little data to tell"
     voided = tuple(name for name in cut_short if name != CEILING)
-    if voided:
+    refused = bool(voided) and not demonstration
+    if refused:
         outcome = "cut short"
     elif short is None and gain.low > 0:
         outcome = "helps"
     elif short is None and (gain.high <= 0 or gain.high < smallest_gain * base):
         outcome = "does not help"
-    clear = ceiling is not None and ceiling.low > 0
+    means = {name: float(np.mean(np.asarray(losses[name]))) for name in losses}
+    beaten = CEILING in means and min(means.values()) < means[CEILING]
+    clear = ceiling is not None and ceiling.low > 0 and not beaten
     share = gain.mean / ceiling.mean if ceiling is not None and clear else None
     control = float((alone - known[CONTROL]).mean()) if CONTROL in known else -math.inf
-    if voided:
+    if refused:
         said = (
             f"No verdict: {listed(voided)} still improved on validation rows when the budget of "
             "epochs ended, so the comparison would not be fair. Give a larger `--epochs`."
@@ -181,7 +191,16 @@ def judge(
             unit=unit,
             level=level,
             smallest_gain=smallest_gain,
+            beaten=beaten,
         )
+        if persistence is not None and persistence < means[method]:
+            better = percent((means[method] - persistence) / base)
+            said += (
+                " To predict that nothing changes does better than this student, by "
+                f"{better} of the loss without a teacher."
+            )
+        if voided:
+            said += f" Still improving when its epochs ended: {listed(voided)}."
     return Verdict(
         outcome=outcome,
         method=method,

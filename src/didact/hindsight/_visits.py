@@ -40,6 +40,8 @@ def first_visit(visits: pd.DataFrame, *, group: str, time: str, later: int = 4) 
         >>> wide["later_2_bili"].tolist()
         [4.0, nan]
     """
+    import pandas as pd
+
     check_integer("later", later)
     names = [str(name) for name in visits.columns]
     for role, name in (("group", group), ("time", time)):
@@ -58,10 +60,11 @@ def first_visit(visits: pd.DataFrame, *, group: str, time: str, later: int = 4) 
     wide = ordered[number == 0].set_index(group)
     kinds = ordered.groupby(group).nunique(dropna=False)
     changing = [name for name in names if name != group and bool((kinds[name] > 1).any())]
-    columns: dict[str, pd.Series] = {}
+    parts = [wide]
     for k in range(1, later + 1):
-        visit = ordered[number == k].set_index(group)
-        columns |= {f"later_{k}_{name}": visit[name].reindex(wide.index) for name in changing}
-    if clash := sorted(set(columns) & set(names)):
+        visit = ordered[number == k].set_index(group)[changing].reindex(wide.index)
+        parts.append(visit.add_prefix(f"later_{k}_"))
+    made = [str(name) for part in parts[1:] for name in part.columns]
+    if clash := sorted(set(made) & set(names)):
         raise InvalidInput(f"The table should have no columns {listed(clash)}: they are made here.")
-    return wide.assign(**columns).reset_index()
+    return pd.concat(parts, axis=1).copy().reset_index()  # one block: no warning of many

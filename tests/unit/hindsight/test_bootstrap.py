@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from didact._checks import InvalidInput
 from didact.hindsight._bootstrap import Interval, paired_bootstrap
@@ -46,12 +47,20 @@ def test_groups_are_covered_only_by_the_cluster_bootstrap():
     assert coverage(ignored) < 0.7
 
 
-def test_seeds_are_resampled_not_taken_as_known():
-    """Three seeds far apart: the interval is their range, which covers 75 % at most."""
+def test_few_seeds_or_groups_are_few_degrees_of_freedom():
+    """Where seeds (or groups) alone differ, the range of what was drawn is too narrow by far."""
     seeds_differ = np.array([[-1.0], [0.0], [1.0]]) + np.zeros((3, 50))
     found = paired_bootstrap(seeds_differ, seed=0)
-    assert (found.mean, found.low, found.high) == (0.0, -1.0, 1.0)
-    assert 0.6 <= coverage(lambda rng: (rng.normal(size=(3, 1)) + np.zeros((3, 40)), None)) <= 0.85
+    # Percentiles reach from −1 to 1; of three seeds t has two degrees of freedom.
+    wider = t.ppf(0.975, 2) / norm.ppf(0.975) * (3 / 2) ** 0.5
+    assert found.mean == 0.0
+    assert [found.low, found.high] == pytest.approx([-wider, wider])
+    assert coverage(lambda rng: (rng.normal(size=(3, 1)) + np.zeros((3, 40)), None)) >= 0.9
+    groups = np.repeat(np.arange(6), 8)
+    assert (
+        coverage(lambda rng: (np.repeat(rng.normal(size=6), 8)[None] + np.zeros((3, 48)), groups))
+        >= 0.9
+    )
 
 
 def test_the_bootstrap_is_the_loop_over_rows():
@@ -67,7 +76,28 @@ def test_the_bootstrap_is_the_loop_over_rows():
         means.append(np.mean([difference[s, r] for s in seeds for r in rows]))
     found = paired_bootstrap(difference, groups=groups, resamples=300, seed=7)
     assert found.mean == pytest.approx(difference.mean())
-    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    off = np.quantile(means, [0.025, 0.975]) - difference.mean()
+    wider = _widening_by_hand(difference, groups)
+    assert 1.05 < wider < 2
+    assert [found.low, found.high] == pytest.approx(difference.mean() + wider * off)
+
+
+def _widening_by_hand(difference, groups):
+    """Variances of the mean by seeds and by groups, and Satterthwaite's t."""
+    seeds, rows = difference.shape
+    of_seed = [np.mean(difference[s]) for s in range(seeds)]
+    v_seed = sum((m - np.mean(of_seed)) ** 2 for m in of_seed) / (seeds - 1) / seeds
+    labels = np.unique(groups)
+    off = []
+    for label in labels:
+        inside = [r for r in range(rows) if groups[r] == label]
+        total = sum(difference[:, r].mean() - difference.mean() for r in inside)
+        off.append(len(labels) * total / rows)
+    v_group = sum(o**2 for o in off) / (len(labels) - 1) / len(labels)
+    freedom = (v_seed + v_group) ** 2 / (v_seed**2 / (seeds - 1) + v_group**2 / (len(labels) - 1))
+    shrunk = v_seed * (seeds - 1) / seeds + v_group * (len(labels) - 1) / len(labels)
+    ratio = ((v_seed + v_group) / shrunk) ** 0.5
+    return t.ppf(0.975, freedom) / norm.ppf(0.975) * ratio
 
 
 def test_one_group_per_row_changes_nothing_and_the_seed_decides():

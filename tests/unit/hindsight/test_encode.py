@@ -147,7 +147,7 @@ def test_a_column_read_as_text_in_one_file_and_as_numbers_in_the_other() -> None
 
 def test_refused() -> None:
     columns = [Column("x", "numeric"), Column("c", "categorical", ("a",))]
-    with pytest.raises(InvalidInput, match="a table with `c`; it has the columns `x`, `z`"):
+    with pytest.raises(InvalidInput, match="Missing: `c`; there are `x`, `z`"):
         Codes.of(pd.DataFrame({"x": [1.0], "z": [1]}), columns)
     with pytest.raises(InvalidInput, match=r"`x`.*row 2.*'low'"):
         Codes.of(pd.DataFrame({"x": ["1", "low"], "c": ["a", "a"]}), columns)

@@ -54,8 +54,12 @@ def test_what_is_privileged_matters() -> None:
             name: HindsightRegressor("auxiliary", settings={"weight": 3.0, "batch_size": 16})
             .fit(x, y, privileged=given)
             .score(x_test, y_test)
-            for name, given in (("none", None), ("true", z), ("shuffled", wrong))
+            for name, given in (("true", z), ("shuffled", wrong))
         }
+        with pytest.warns(UserWarning, match="was given no `privileged`"):
+            alone = HindsightRegressor("auxiliary", settings={"batch_size": 16}).fit(x, y)
+        assert alone.method_ == "no_teacher"
+        score["none"] = alone.score(x_test, y_test)
         gains.append(score["true"] - score["none"])
         shuffled.append(score["shuffled"] - score["none"])
     assert np.mean(gains) > 0.03
@@ -129,3 +133,38 @@ def test_privileged_rows_must_be_as_many() -> None:
         HindsightRegressor().fit(x, np.arange(20.0), privileged=np.zeros((19, 1)))
     with pytest.raises(ValueError, match="infinity"):
         HindsightRegressor().fit(x, np.arange(20.0), privileged=np.full((20, 1), np.inf))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.8, 0.999])
+def test_held_out_rows_are_never_learnt_from(
+    fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from didact.hindsight import _estimators
+
+    seen: list[tuple[set[int], set[int]]] = []
+    whole = _estimators.train
+
+    def spying(method: str, settings: Any, training: Any, validation: Any, *rest: Any, **k: Any):
+        seen.append((set(training.present.tolist()), set(validation.present.tolist())))
+        return whole(method, settings, training, validation, *rest, **k)
+
+    monkeypatch.setattr(_estimators, "train", spying)
+    x, z, y, *_ = _noisy(0)
+    given = {"epochs": 2, "validation_fraction": fraction}
+    HindsightRegressor("auxiliary", **given).fit(x, y, privileged=z)
+    ((training, validation),) = seen
+    assert training
+    assert not training & validation
+    assert len(validation) == min(max(1, round(fraction * len(x))), len(x) - 1)
+
+
+def test_the_head_of_a_regressor_is_no_setting() -> None:
+    x, z, y, *_ = _noisy(0)
+    with pytest.raises(ValueError, match="`settings` should be a dict with keys"):
+        HindsightRegressor(settings={"head": "bins"}).fit(x, y, privileged=z)
+
+
+def test_one_row_is_fitted_by_ldt_too() -> None:
+    x, z, y, *_ = _noisy(0)
+    model = HindsightRegressor("ldt", epochs=2).fit(x[:1], y[:1], privileged=z[:1])
+    assert model.predict(x).shape == y.shape

@@ -143,8 +143,12 @@ def test_predictions_are_those_of_the_windows_in_every_way(fitted: Path) -> None
     new = _table(12, seed=1).drop(columns="later")
     new.loc[3, "wind"] = np.nan
     new.to_csv(fitted / "new.csv", index=False)
-    assert predict(fitted / "fit", fitted / "new.csv", fitted / "out.csv") == len(new)
-    found = pd.read_csv(fitted / "out.csv", skip_blank_lines=False).prediction
+    count = predict(fitted / "fit", fitted / "new.csv", fitted / "out.csv")
+    written = pd.read_csv(fitted / "out.csv")
+    assert list(written.columns) == ["station", "when", "prediction"]
+    assert written.station.tolist() == new.station.tolist()
+    found = written.prediction
+    assert count == found.notna().sum()
     loaded = load_deployed(fitted / "fit")
     session = onnxruntime.InferenceSession(fitted / "fit" / "student.onnx")
     expected = np.full(len(new), np.nan)
@@ -252,3 +256,78 @@ def test_two_columns_of_dates_have_to_be_told_apart(tmp_path: Path) -> None:
         _prepared(table, tmp_path)
     _, _, facts = _prepared(table, tmp_path, time="when", drop=("measured",))
     assert facts["data"]["series"]["time"] == "when"
+
+
+def _visits(patients: int = 60) -> pd.DataFrame:
+    """Five visits each; score and dose are 0 at the first, and relapses come later."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for patient in range(patients):
+        a, dose, score, event = rng.normal(), 0.0, 0.0, "none"
+        for visit in range(5):
+            rows.append((patient, visit, a, score, dose, event))
+            event = "relapse" if rng.random() < 0.3 else event
+            dose += rng.random()
+            score += 0.3 * a + 0.2 * dose + (event == "relapse")
+    columns = ["patient", "visit", "a", "score", "dose", "event"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+OF_VISITS: dict[str, Any] = {
+    "group": "patient", "time": "visit", "history": 1, "horizon": 4, "split": "group",
+}  # fmt: skip
+
+
+def _prepared_visits(table: pd.DataFrame, folder: Path, **question: Any) -> Any:
+    table.to_csv(folder / "visits.csv", index=False)
+    asked = {**OF_VISITS, "label": "score", **question}
+    return prepare(folder / "visits.csv", Question(**asked))
+
+
+def test_what_is_constant_now_may_be_what_matters_later(tmp_path: Path) -> None:
+    prepared, _, facts = _prepared_visits(_visits(), tmp_path)
+    assert [column.name for column in prepared.columns] == ["a"]
+    later = {column.name: column for column in prepared.privileged_columns}
+    assert set(later) == {"a", "score", "dose", "event"}
+    assert set(later["event"].categories) == {"none", "relapse"}
+    _, encoder = encoders(prepared, None)
+    features = encoder.features_of(prepared.privileged_columns)
+    assert len(features["event"]) == 2
+    # Statistics are of the visits in between: those of the first alone would be 0.
+    dose = _visits().query("visit in (1, 2, 3)").dose
+    (place,) = features["dose"]
+    assert float(encoder.scale[place]) == pytest.approx(dose.std(), rel=0.2)
+    # The label is the same for all now: there is nothing to learn its change from.
+    assert prepared.anchor is None
+    assert facts["data"]["series"]["examples"] == 60
+
+
+def test_a_label_that_the_present_does_not_tell_is_learnt_to_the_end(tmp_path: Path) -> None:
+    late = _visits()
+    late["outcome"] = late.score.where(late.visit == 4)
+    late.drop(columns="score").to_csv(tmp_path / "visits.csv", index=False)
+    metrics = fit(
+        tmp_path / "visits.csv", label="outcome", quick=True, epochs=2, seeds=1, jobs=1,
+        out=tmp_path / "fit", **OF_VISITS,
+    )  # fmt: skip
+    assert metrics["persistence"] is None
+    assert (tmp_path / "fit" / "student.onnx").exists()
+    assert predict(tmp_path / "fit", tmp_path / "visits.csv", tmp_path / "out.csv") == 300
+
+
+def test_a_date_that_is_none_is_said_not_taken_for_a_category(tmp_path: Path) -> None:
+    table = _table(40)
+    table["when"] = table["when"].astype(str)
+    table.loc[3, "when"] = "yesterday"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    question = Question("load", group="station", history=2, horizon=3)
+    with pytest.raises(InvalidInput, match=r"`when` should be dates.*row 4\. Found 'yesterday'"):
+        prepare(tmp_path / "t.csv", question)
+
+
+def test_a_series_of_numbers_too_large_for_float32_is_refused(tmp_path: Path) -> None:
+    table = _table(40).assign(load=lambda t: 1e7 + t.load)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    question = Question("load", group="station", history=2, horizon=3)
+    with pytest.raises(InvalidInput, match="subtract a constant"):
+        prepare(tmp_path / "t.csv", question)

@@ -5,9 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from didact.hindsight._importance import MOST_COLUMNS, foremost, reliance, sensitivity
+from didact.hindsight._importance import (
+    MOST_COLUMNS,
+    MOST_ROWS,
+    foremost,
+    reliance,
+    sensitivity,
+)
 from didact.hindsight._output import Output
-from didact.hindsight._rows import Rows
+from didact.hindsight._rows import Rows, some
 
 
 def rows_of(x_star, label=None, *, x=None, y=None, hindsight=False, **series):
@@ -193,3 +199,20 @@ def test_in_a_series_the_mean_over_time_counts():
     y = torch.bucketize(future, torch.tensor([-0.5, 0.0, 0.5]))
     rows = rows_of(x_star, future, present=present, y=y, horizon=4)
     assert list(foremost(rows, {f"c{j}": [j] for j in range(70)}, 1)) == ["c66"]
+
+
+def test_the_order_of_the_rows_changes_little() -> None:
+    """A table may be sorted by its label: its first rows are then of one class."""
+    generator = torch.Generator().manual_seed(0)
+    n = 4 * MOST_ROWS
+    y = torch.arange(n) * 2 // n  # sorted
+    x_star = torch.randn(n, 40, generator=generator)
+    x_star[:, 7] += 3 * y
+    rows = Rows(torch.zeros(n, 1), x_star, torch.arange(n), y, y.float())
+    columns = {str(j): [j] for j in range(40)}
+    assert "7" in foremost(rows, columns, 3)
+    chosen = some(rows, MOST_ROWS)
+    assert len(chosen) == MOST_ROWS
+    assert bool((chosen.diff() > 0).all())
+    assert 0.4 < float(y[chosen].float().mean()) < 0.6
+    assert torch.equal(some(rows, MOST_ROWS), chosen)

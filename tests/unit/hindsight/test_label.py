@@ -127,9 +127,16 @@ def test_calibrated_bins_recover_the_mean() -> None:
     values = np.random.default_rng(1).normal(5.0, 2.0, 500)
     bins = Bins.fit(pd.Series(values))
     share = torch.bincount(bins.encode(pd.Series(values))) / 500
-    assert (share @ bins.values).item() == pytest.approx(values.mean(), abs=1e-5)
+    assert (share.double() @ bins.values).item() == pytest.approx(values.mean(), abs=1e-5)
 
 
 def test_unknown_task_in_json() -> None:
     with pytest.raises(InvalidInput, match="classification or regression"):
         label_from_json({"task": "ranking"})
+
+
+def test_a_word_among_numbers_is_said_with_its_row() -> None:
+    label = pd.Series([str(k / 2) for k in range(59)] + ["unknown"], name="grade")
+    with pytest.raises(InvalidInput, match=r"`grade` should be numbers in row 60.*'unknown'"):
+        check_label(label)
+    assert check_label(pd.Series(["a", "b", "1"] * 20, name="kind")).kind == "classification"

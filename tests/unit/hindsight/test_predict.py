@@ -132,7 +132,7 @@ def test_refused(classifier: tuple[Path, Deployed], tmp_path: Path) -> None:
     folder, _ = classifier
     new, out = tmp_path / "new.csv", tmp_path / "out.csv"
     new.write_text("größe,y,seen\n1,no,2024-01-01\n", "utf-8")
-    with pytest.raises(InvalidInput, match="`ward`, `code`; it has the columns `größe`, `y`, `s"):
+    with pytest.raises(InvalidInput, match="Missing: `ward`, `code`; there are `größe`, `y`, `s"):
         predict(folder, new, out)
     new.write_text("größe,ward,seen,code\n1,a,2024-01-01,1\ntall,a,2024-01-01,1\n", "utf-8")
     with pytest.raises(InvalidInput, match=r"`größe` should be numbers.*--na.*row 2.*'tall'"):

@@ -131,3 +131,11 @@ def test_given_away():
     (warning,) = given_away(0.953)
     assert warning.startswith("The privileged columns give the label away: trees on them alone")
     assert "explain 95 % of it" in warning
+
+
+def test_a_class_of_its_own_in_every_group_is_not_explained() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    doctor = np.arange(60) // 5  # five rows each: no doctor in two parts
+    split = Split(np.arange(30), np.arange(30, 45), np.arange(45, 60))
+    assert explained(x, np.zeros(2, bool), doctor, split, number=False) is None

@@ -203,9 +203,33 @@ def test_an_oracle_cut_short_does_not():
 
 
 def test_cut_short_is_said_before_too_few_rows():
-    verdict = judge(made(0.3, 0.4, rows=20), VALIDATION, cut_short=["ldt"], demonstration=True)
+    verdict = judge(made(0.3, 0.4, rows=20), VALIDATION, cut_short=["ldt"])
     assert verdict.outcome == "cut short"
-    assert verdict.sentence.startswith("Demonstration (fixed settings, no search): No verdict: ")
+    assert verdict.sentence.startswith("No verdict: ")
+
+
+def test_a_demonstration_names_those_cut_short_instead_of_refusing():
+    verdict = judge(made(0.3, 0.4), VALIDATION, cut_short=["ldt"], demonstration=True)
+    assert verdict.outcome == "helps"
+    assert verdict.cut_short == ("ldt",)
+    assert verdict.sentence.startswith("Demonstration (fixed settings, no search): Hindsight helps")
+    assert verdict.sentence.endswith("Still improving when its epochs ended: `ldt`.")
+
+
+def test_no_change_that_does_better_is_said():
+    losses = made(0.3, 0.4)
+    method = float(losses["ldt"].mean())
+    assert "nothing changes" not in judge(losses, VALIDATION, persistence=method * 1.1).sentence
+    said = judge(losses, VALIDATION, persistence=method * 0.5).sentence
+    assert "To predict that nothing changes does better than this student, by" in said
+
+
+def test_an_oracle_that_another_beats_is_no_ceiling():
+    losses = made(0.3, 0.2)  # the oracle gains less than LDT
+    verdict = judge(losses, VALIDATION)
+    assert verdict.ceiling.low > 0
+    assert verdict.share is None
+    assert "another candidate without them does better" in verdict.sentence
 
 
 def test_the_sentence_says_over_how_many_training_runs_it_speaks():

@@ -58,3 +58,10 @@ def test_what_never_changes_stays_one_column() -> None:
 def test_refused(table: dict[str, object], options: dict[str, object], found: str) -> None:
     with pytest.raises(InvalidInput, match=found):
         first_visit(pd.DataFrame(table), **{"group": "who", "time": "day", **options})  # type: ignore[arg-type]
+
+
+def test_more_visits_than_anybody_has_are_columns_of_nothing() -> None:
+    visits = pd.DataFrame({"id": ["a", "a", "b"], "day": [0, 1, 0], "value": [1.0, 2.0, 3.0]})
+    wide = first_visit(visits, group="id", time="day", later=150)  # without a warning
+    assert wide["later_1_value"].tolist()[0] == 2.0
+    assert wide["later_150_value"].isna().all()
