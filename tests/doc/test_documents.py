@@ -37,7 +37,9 @@ def test_commands_are_understood() -> None:
     ours = [shlex.split(line)[1:] for line in lines if line.startswith("didact ")]
     assert len(ours) >= 4
     for command in ours:
-        assert callable(didact.cli._parser().parse_args(command).run)
+        options, numbers = didact.cli._parser().parse_known_args(command)
+        assert callable(options.run)
+        assert not numbers or options.run is didact.cli._study_run  # of which the study knows
 
 
 def test_make_targets_of_the_readme_exist() -> None:

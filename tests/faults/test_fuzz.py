@@ -154,4 +154,6 @@ def test_a_whole_fit(made: tuple[pd.DataFrame, Question, str]) -> None:
         except DidactError:
             return
         json.dumps(metrics, allow_nan=False)
-        assert predict(Path(folder, "fit"), path, Path(folder, "out.csv")) == len(frame)
+        count = predict(Path(folder, "fit"), path, Path(folder, "out.csv"))
+        # Of a series the first rows have too few behind them.
+        assert count == len(frame) if question.history is None else 0 < count <= len(frame)

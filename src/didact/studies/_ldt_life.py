@@ -131,6 +131,10 @@ class Config:
     """Final runs with the best of them."""
     epochs: int = 200
     """Passes of the student over the rows it trains on."""
+    test_rows: int = 2048
+    """Test boards, which choose nothing."""
+    held_out_rows: int = 1024
+    """Boards that choose settings and epochs."""
     storage: str = ""
     """Database of a search that several machines share, postgresql://user@host/database."""
     compile: bool = False
@@ -174,7 +178,8 @@ def plan(config: Config, shared: Path) -> Rounds:
     def run(place: str, settings: Mapping[str, Any], seed: int) -> Run:
         method, rows = places[place]
         return Run(
-            method, rows, dict(settings), seed, epochs=config.epochs,
+            method, rows, dict(settings), seed, epochs=config.epochs, test_rows=config.test_rows,
+            held_out_rows=config.held_out_rows,
             compile=config.compile and method == "ldt", device=config.device,
         )  # fmt: skip
 
@@ -372,7 +377,7 @@ study = Study(
     config=Config,
     run=Run,
     full=FULL,
-    smoke=Config(sizes=(64,), trials=1, seeds=1, epochs=1),
+    smoke=Config(sizes=(32,), trials=1, seeds=1, epochs=1, test_rows=32, held_out_rows=32),
     plan=plan,
     train=train,
     value=lambda record: -held_out(record),

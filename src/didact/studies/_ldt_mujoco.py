@@ -213,6 +213,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 
     found = by_method(cells)
     names = [name for name in PAPER if any(environment == name for environment, _ in found)]
+    if not names:
+        return {}
     curves = Figure(figsize=(12, 3.2), layout="constrained")
     gaps = Figure(figsize=(12, 3.2), layout="constrained")
     for figure, label in ((curves, "test error"), (gaps, "test error − training error")):
