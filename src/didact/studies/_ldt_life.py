@@ -40,6 +40,8 @@ class Run:
     """One point of the method's space."""
     seed: int
     """Of data, initial weights, split and batches; the test boards are the same for all."""
+    board: int = 17
+    """Cells along a side."""
     epochs: int = 200
     """Passes of the student over the rows it trains on."""
     judged_every: int = 5
@@ -131,6 +133,8 @@ class Config:
     """Final runs with the best of them."""
     epochs: int = 200
     """Passes of the student over the rows it trains on."""
+    board: int = 17
+    """Cells along a side."""
     test_rows: int = 2048
     """Test boards, which choose nothing."""
     held_out_rows: int = 1024
@@ -178,8 +182,8 @@ def plan(config: Config, shared: Path) -> Rounds:
     def run(place: str, settings: Mapping[str, Any], seed: int) -> Run:
         method, rows = places[place]
         return Run(
-            method, rows, dict(settings), seed, epochs=config.epochs, test_rows=config.test_rows,
-            held_out_rows=config.held_out_rows,
+            method, rows, dict(settings), seed, epochs=config.epochs, board=config.board,
+            test_rows=config.test_rows, held_out_rows=config.held_out_rows,
             compile=config.compile and method == "ldt", device=config.device,
         )  # fmt: skip
 
@@ -231,12 +235,12 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     settings, device = run.settings, torch.device(run.device)
     generator = torch.Generator().manual_seed(run.seed)
     order = torch.randperm(STEPS, generator=torch.Generator().manual_seed(0))
-    data = game_of_life(run.rows, generator=generator, order=order)
+    data = game_of_life(run.rows, generator=generator, size=run.board, order=order)
     apart = torch.Generator().manual_seed(2**32)
     sets = {
         "training": data,
-        "held_out": game_of_life(run.held_out_rows, generator=apart, order=order),
-        "test": game_of_life(run.test_rows, generator=apart, order=order),
+        "held_out": game_of_life(run.held_out_rows, generator=apart, size=run.board, order=order),
+        "test": game_of_life(run.test_rows, generator=apart, size=run.board, order=order),
     }
     sets = {name: Life(*(t.to(device) for t in part)) for name, part in sets.items()}
     data = sets["training"]
@@ -377,7 +381,7 @@ study = Study(
     config=Config,
     run=Run,
     full=FULL,
-    smoke=Config(sizes=(32,), trials=1, seeds=1, epochs=1, test_rows=32, held_out_rows=32),
+    smoke=Config(sizes=(32,), trials=1, seeds=1, epochs=1, board=5, test_rows=32, held_out_rows=32),
     plan=plan,
     train=train,
     value=lambda record: -held_out(record),
