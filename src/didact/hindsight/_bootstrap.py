@@ -107,6 +107,10 @@ def widening(sums: Floats, sizes: Floats, level: float) -> float:
     """
     from scipy.stats import norm, t
 
+    size = np.abs(sums).max()
+    if not size > 0:
+        return 1.0
+    sums = sums / size  # squares of tiny numbers are zero
     sources = []
     share = sizes / sizes.sum()
     of_seed, of_group = sums.sum(1) / sizes.sum(), (sums / sizes).mean(0)
@@ -120,10 +124,11 @@ def widening(sums: Floats, sizes: Floats, level: float) -> float:
     total = sum(v for v, _ in sources)
     if not total > 0:
         return 1.0
-    freedom = total**2 / sum(v**2 / (n - 1) for v, n in sources)
-    shrunk = sum(v * (n - 1) / n for v, n in sources)
+    parts = [(v / total, n) for v, n in sources]
+    freedom = 1 / sum(v**2 / (n - 1) for v, n in parts)
+    shrunk = sum(v * (n - 1) / n for v, n in parts)
     tail = (1 + level) / 2
-    return float(t.ppf(tail, freedom) / norm.ppf(tail)) * math.sqrt(total / shrunk)
+    return float(t.ppf(tail, freedom) / norm.ppf(tail)) / math.sqrt(shrunk)
 
 
 def draws(

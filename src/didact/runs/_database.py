@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ class Memory:
     def __exit__(self, *_: object) -> None:
         """Nothing to let go of."""
 
+    def alone(self) -> AbstractContextManager[object]:
+        """Nobody to wait for."""
+        return nullcontext()
+
     def bury(self) -> None:
         """Nobody else's trials to care for."""
 
@@ -59,6 +64,7 @@ class Database(Memory):
         from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
         from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
+        self.name = name.encode()
         # SQLAlchemy's default driver is the one before.
         url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
         for patience in (*PATIENCE, None):
@@ -87,6 +93,21 @@ class Database(Memory):
         """Let go of all connections."""
         self.storage.remove_session()
         self.storage.engine.dispose()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Between counting trials and asking for one, no other process asks."""
+        if self.storage.engine.dialect.name == "postgresql":
+            from sqlalchemy import func, select
+
+            with self.storage.engine.begin() as connection:
+                connection.execute(select(func.pg_advisory_xact_lock(zlib.crc32(self.name))))
+                yield
+        else:
+            from filelock import FileLock
+
+            with FileLock(f"{self.storage.engine.url.database}.lock"):
+                yield
 
     def bury(self) -> None:
         """Trials whose process died are asked for again."""

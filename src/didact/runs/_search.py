@@ -148,10 +148,11 @@ def searching(
     with memory as study:
         if first is not None:
             check_settings("first", first, space)
-            if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(encoded(first, space))
+            with memory.alone():
+                if not study.get_trials(deepcopy=False):
+                    study.enqueue_trial(encoded(first, space))
         while True:
-            with _quiet():
+            with _quiet(), memory.alone():
                 memory.bury()
                 begun = len(_in(study, "COMPLETE", "PRUNED", "RUNNING"))
                 if begun >= trials:

@@ -144,3 +144,12 @@ def test_bundles_of_many_rows_have_the_interval_of_single_rows():
     half = 1.96 * difference.std() / np.sqrt(difference.size)  # the normal interval of a mean
     assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
     assert found.mean == pytest.approx(difference.mean())
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-82, 1e200])
+def test_the_interval_has_the_unit_of_the_difference(scale: float) -> None:
+    difference = np.random.default_rng(2).normal(0.3, 1.0, size=(3, 50))
+    one = paired_bootstrap(difference, seed=0)
+    other = paired_bootstrap(scale * difference, seed=0)
+    ends = [(i.mean, i.low, i.high) for i in (one, other)]
+    assert np.array(ends[1]) / scale == pytest.approx(ends[0], rel=1e-9)

@@ -31,7 +31,7 @@ def _searched(url: str | None, trials: int, *, shared: bool = False) -> list[Tri
 
 
 SEARCHER = """
-import sys, time
+import sys
 from didact.runs import searching
 sys.path.insert(0, {folder!r})
 from test_database import SPACE
@@ -41,7 +41,7 @@ try:
     batch = next(asking)
     while True:
         print("asked", len(batch), flush=True)
-        time.sleep(float(sys.argv[3]))
+        sys.stdin.readline()
         mine += len(batch)
         batch = asking.send([(p["x"] - 1) ** 2 + p["y"] for p in batch])
 except StopIteration as ended:
@@ -49,10 +49,12 @@ except StopIteration as ended:
 """
 
 
-def _searcher(url: str, trials: int, pause: float) -> subprocess.Popen[str]:
+def _searcher(url: str, trials: int) -> subprocess.Popen[str]:
+    """A process that says what it asked for, and evaluates it when it is sent a line."""
     code = SEARCHER.format(folder=os.fspath(Path(__file__).parent))
     return subprocess.Popen(
-        [sys.executable, "-c", code, url, str(trials), str(pause)],
+        [sys.executable, "-c", code, url, str(trials)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -109,7 +111,14 @@ def test_a_shared_search_goes_on(tmp_path: Path) -> None:
 
 
 def test_two_processes_share_a_search_in_postgresql(postgres: str) -> None:
-    searchers = [_searcher(postgres, 12, 0.3) for _ in range(2)]
+    searchers = [_searcher(postgres, 12) for _ in range(2)]
+    for searcher in searchers:  # both have begun before either goes on
+        assert searcher.stdout is not None
+        assert searcher.stdout.readline() == "asked 2\n"
+    for searcher in searchers:
+        assert searcher.stdin is not None
+        searcher.stdin.write("\n" * 6)
+        searcher.stdin.flush()
     said = [searcher.communicate(timeout=120)[0].split() for searcher in searchers]
     assert all(searcher.returncode == 0 for searcher in searchers)
     shares = [int(words[words.index("mine") + 1]) for words in said]
@@ -123,7 +132,7 @@ def test_trials_of_a_killed_process_are_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path / 'search.db'}"
-    searcher = _searcher(url, 4, 600.0)
+    searcher = _searcher(url, 4)
     assert searcher.stdout is not None
     assert searcher.stdout.readline() == "asked 2\n"
     time.sleep(1.5)  # the first sign of life
