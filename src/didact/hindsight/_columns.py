@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._checks import InvalidInput, invalid, listed
-from ._table import EXACT, numbers, row_list, texts
+from ._table import EXACT, absent, numbers, row_list, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +182,7 @@ def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
     from pandas.api.types import is_datetime64_any_dtype
 
     name = str(cells.name)
-    if all(word is None for word in texts(cells)):
+    if absent(cells).all():
         return None, "has no value in the training and validation rows: dropped"
     if is_numeric(cells):
         time = is_datetime64_any_dtype(cells.dtype)

@@ -186,9 +186,10 @@ def _read_parquet(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFra
                 table[name] = cells.astype("float64")
             else:
                 continue  # lists and the like: refused only where a column of them is used
-        words = texts(table[name])
-        missing = [word is None or word in na for word in words]
-        table[name] = table[name].mask(np.array(missing, dtype=bool))
+        gone = absent(table[name])
+        if na:
+            gone |= np.isin(texts(table[name]).astype(str), na)
+        table[name] = table[name].mask(gone)
     return table
 
 
@@ -269,6 +270,25 @@ def nearly_dates(cells: pd.Series) -> bool:
     there = cells.dropna().astype(str)
     share = float(there.str.fullmatch(_ISO).mean()) if len(there) else 0.0
     return 0.9 <= share < 1.0
+
+
+def absent(cells: pd.Series) -> NDArray[np.bool_]:
+    """Where cells are missing, not a number, or empty text; ``[n]``.
+
+    Example:
+        >>> import pandas as pd
+        >>> absent(pd.Series(["", None, "0"])).tolist(), absent(pd.Series([np.nan, 0])).tolist()
+        ([True, True, False], [True, False])
+    """
+    import pandas as pd
+
+    if pd.api.types.is_float_dtype(cells.dtype):
+        values: NDArray[np.float64] = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.isnan(values)
+    gone: NDArray[np.bool_] = cells.isna().to_numpy(dtype=bool)
+    if pd.api.types.is_string_dtype(cells.dtype) or cells.dtype == object:
+        gone = gone | np.array([isinstance(cell, str) and not cell for cell in cells], dtype=bool)
+    return gone
 
 
 def texts(cells: pd.Series) -> NDArray[np.object_]:

@@ -145,7 +145,7 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
     """Ctrl-C, then kill -9, then to the end; beside it a run that nobody stopped."""
     data = _write(_table(120).drop(columns="amount"), tmp_path)
     shared = [sys.executable, "-m", "didact.cli", "fit", str(data), "--label", "class"]
-    shared += ["--privileged", "later *", "--trials", "2", "--seeds", "1", "--jobs", "2"]
+    shared += ["--privileged", "later *", "--quick", "--seeds", "1", "--jobs", "2"]
     shared += ["--epochs", "6", "--out"]
 
     def start(out: str) -> subprocess.Popen[str]:
@@ -252,10 +252,10 @@ def test_one_string_is_not_a_list_of_patterns(tmp_path: Path) -> None:
 def test_large_labels_are_learnt_and_too_large_ones_refused(tmp_path: Path) -> None:
     table = _table().drop(columns="class")
     (tmp_path / "small").mkdir()
-    small = _fit(table.rename(columns={"amount": "class"}), tmp_path / "small", epochs=60)
+    small = _fit(table.rename(columns={"amount": "class"}), tmp_path / "small", epochs=20)
     (tmp_path / "large").mkdir()
     moved = table.assign(**{"class": 1.7e9 + 1e3 * table["amount"]}).drop(columns="amount")
-    large = _fit(moved, tmp_path / "large", epochs=60)
+    large = _fit(moved, tmp_path / "large", epochs=20)
     for name in CANDIDATES:
         one, two = (m["candidates"][name]["seeds"][0]["test"]["r2"] for m in (small, large))
         assert two == pytest.approx(one, abs=1e-3)

@@ -114,11 +114,11 @@ def test_the_kept_student_of_ldt_sees_all_rows_or_its_part() -> None:
     for all_rows in (False, True):
         touched = []
         base = _after_a_step(_rows(), all_rows)
-        for i in range(40):
+        for i in range(20):
             rows = _rows()
             rows.label[i] += 100.0
             touched.append(not torch.equal(base, _after_a_step(rows, all_rows)))
-        assert sum(touched) == (40 if all_rows else 28)  # a split of 0.3
+        assert sum(touched) == (20 if all_rows else 14)  # a split of 0.3
 
 
 def _after_a_step(rows: Rows, all_rows: bool) -> torch.Tensor:
@@ -130,7 +130,7 @@ def _after_a_step(rows: Rows, all_rows: bool) -> torch.Tensor:
         meta_learning_rate=0.0,
     )  # fmt: skip
     made = course(
-        "ldt", settings, rows.only(torch.arange(40)), Output(1, plain=True), None, generator
+        "ldt", settings, rows.only(torch.arange(20)), Output(1, plain=True), None, generator
     )
     for step in range(10):
         made.loss(step).backward()
