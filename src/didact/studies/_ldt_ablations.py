@@ -21,6 +21,7 @@ TOLD: dict[str, str] = {
     "RT-16": "all 16 frames are noise",
     "AR": "split drawn anew at every meta-step",
 }
+ROWS = ["LDT", *TOLD, "no teacher"]
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,28 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return found
 
 
-def _rows(found: dict[tuple[str, str], list[Cell]]) -> list[str]:
-    return ["LDT", *TOLD, "no teacher"] if found else []
-
-
 def table(cells: Sequence[Cell]) -> str:
     """Least test errors; the paper's figure has no numbers."""
     found = _found(cells)
     rows = []
-    for environment in sorted({environment for environment, what in found if what in TOLD}):
+    for environment in FULL.environments:
         base = mean([min(c.record["test"]) for c in found.get((environment, "no teacher"), [])])
-        for what in _rows(found):
+        for what in ROWS:
             runs = found.get((environment, what), [])
             honest = mean([whole.chosen(cell.record) for cell in runs])
             least = mean([min(cell.record["test"]) for cell in runs])
             ratio = f"{least.value / base.value:.2f}" if least.n and base.n else ""
             name = f"{what}: {TOLD[what]}" if what in TOLD else what
-            rows.append([environment, name, str(len(runs)), f"{honest:.3g}", f"{least:.3g}", ratio])
+            rows.append(
+                [
+                    environment,
+                    name,
+                    f"{len(runs)} of {FULL.seeds}",
+                    f"{honest:.3g}",
+                    f"{least:.3g}",
+                    ratio,
+                ]
+            )
     header = [
         "environment", "LDT with", "seeds", "test error, epoch by held-out data",
         "least test error", "ratio to no teacher",
@@ -97,7 +103,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     for axes, environment in zip(
         figure.subplots(1, len(names), squeeze=False)[0] if names else [], names, strict=True
     ):
-        kinds = [what for what in _rows(found) if (environment, what) in found]
+        kinds = [what for what in ROWS if (environment, what) in found]
         for place, what in enumerate(kinds):
             values = [min(cell.record["test"]) for cell in found[environment, what]]
             axes.bar(place, sum(values) / len(values), color="C0" if what in TOLD else "C7")
@@ -109,6 +115,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"figure-8": figure}
 
 
+FULL = Config(environments=whole.Config.environments, seeds=8, grid=True)
+
 study = Study(
     name="ldt-ablations",
     claim="Neitz et al. 2021, figures 7 and 8: with an untrained teacher the student fails to "
@@ -117,9 +125,7 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(
-        environments=("HalfCheetah", "Hopper", "Swimmer", "Walker2d"), seeds=8, grid=True
-    ),
+    full=FULL,
     smoke=Config(
         environments=("Hopper",), ablations=("FT", "PT", "RT-16", "AR"), seeds=1, epochs=1,
         rollouts=240, test_rollouts=50, held_out_rollouts=50, tries=1, compile=False,

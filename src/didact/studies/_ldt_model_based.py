@@ -205,7 +205,7 @@ def table(cells: Sequence[Cell]) -> str:
             stopped = sum(cell.record["diverged"] is not None for cell in runs)
             rows.append(
                 [
-                    environment, form, str(len(runs)), str(stopped), f"{least:.3g}",
+                    environment, form, f"{len(runs)} of {FULL.seeds}", str(stopped), f"{least:.3g}",
                     f"{ends:.3g}", f"{paper['no_teacher']:.3g}", f"{paper['ldt']:.3g}",
                 ]
             )  # fmt: skip
@@ -238,6 +238,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"errors": figure}
 
 
+FULL = Config(seeds=8)
+
 study = Study(
     name="ldt-model-based",
     claim="Neitz et al. 2021, appendix B.2.3: a student stacked on itself and trained on "
@@ -246,7 +248,7 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(seeds=8),
+    full=FULL,
     smoke=Config(
         environments=("Hopper",), seeds=1, epochs=1, rollouts=120, test_rollouts=50,
         held_out_rollouts=50,

@@ -161,14 +161,24 @@ def chosen(record: Record) -> float:
 
 def final(cells: Sequence[Cell]) -> list[Cell]:
     """Final runs, of the largest size that was run, that came to the end of an epoch."""
+    return [cell for cell in largest(cells) if cell.run.seed != SEARCH_SEED and cell.record["test"]]
+
+
+def largest(cells: Sequence[Cell]) -> list[Cell]:
+    """Those of the largest size that was run."""
     size = max(((cell.run.epochs, cell.run.rollouts) for cell in cells), default=(0, 0))
-    return [
-        cell
-        for cell in cells
-        if cell.run.seed != SEARCH_SEED
-        and (cell.run.epochs, cell.run.rollouts) == size
-        and cell.record["test"]
-    ]
+    return [cell for cell in cells if (cell.run.epochs, cell.run.rollouts) == size]
+
+
+def tried(cells: Sequence[Cell], environment: Environment, method: Candidate) -> str:
+    """How many settings, of how many in the full study."""
+    found = {
+        repr(cell.run.settings)
+        for cell in largest(cells)
+        if cell.run.seed == SEARCH_SEED
+        and (cell.run.environment, cell.run.method) == (environment, method)
+    }
+    return f"{len(found)} of {len(candidates(FULL, environment, method))}"
 
 
 def by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
@@ -196,12 +206,13 @@ def table(cells: Sequence[Cell]) -> str:
                 ratio = f"{theirs.value / base.value:.2f}"
             rows.append(
                 [
-                    environment, LABELS[method], str(len(runs)), f"{honest:.3g}", f"{theirs:.3g}",
-                    ratio, f"{paper[method]:.3g}", f"{paper[method] / paper['no_teacher']:.2f}",
+                    environment, LABELS[method], tried(cells, environment, method),
+                    f"{len(runs)} of {FULL.seeds}", f"{honest:.3g}", f"{theirs:.3g}", ratio,
+                    f"{paper[method]:.3g}", f"{paper[method] / paper['no_teacher']:.2f}",
                 ]
             )  # fmt: skip
     header = [
-        "environment", "method", "seeds", "test error, epoch by held-out data",
+        "environment", "method", "settings tried", "seeds", "test error, epoch by held-out data",
         "least test error", "ratio", "paper", "ratio",
     ]  # fmt: skip
     return markdown(header, rows)
@@ -240,6 +251,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"figure-5": curves, "figure-6": gaps}
 
 
+FULL = Config(seeds=8, grid=True)
+
 study = Study(
     name="ldt-mujoco",
     claim="Neitz et al. 2021, table 7, figures 5 and 6: LDT beats the auxiliary task, which beats "
@@ -247,7 +260,7 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(seeds=8, grid=True),
+    full=FULL,
     smoke=Config(
         environments=("Hopper",), seeds=1, epochs=1, rollouts=240, test_rollouts=50,
         held_out_rollouts=50, tries=1, compile=False,
