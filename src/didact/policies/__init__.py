@@ -1,0 +1,93 @@
+"""Policy distillation: one family of update rules, which are gradients, and when to use which.
+
+A rule is a record, :class:`Rule`; all of them are in :data:`RULES`, each also under its name. What
+reads a rule:
+
+- :func:`surrogate`: the loss whose gradient is the update, for any policy network and
+  :class:`Episodes` of any lengths; :func:`returns`, :func:`divergence`.
+- :func:`expected_update`: the exact update of a tabular policy in a small MDP (:func:`dense`), its
+  :func:`jacobian` and :func:`asymmetry`, its :func:`objective`, :func:`values`,
+  :func:`visitation`.
+
+Reference: W. Czarnecki et al., "Distilling policy distillation", AISTATS 2019.
+"""
+
+from ._divergences import divergence
+from ._exact import (
+    LEAST_TEACHER_PROBABILITY,
+    asymmetry,
+    expected_update,
+    jacobian,
+    log_teacher,
+    objective,
+    state_loss,
+    values,
+    visitation,
+)
+from ._mdp import MDP, Dense, dense
+from ._rule import (
+    RULES,
+    Channel,
+    Control,
+    Loss,
+    Rule,
+    Value,
+    actor_critic,
+    entropy_bonus,
+    entropy_regularised,
+    exp_entropy_regularised,
+    forward_kl,
+    jensen_shannon,
+    n_distill,
+    on_policy_distill,
+    reinforce,
+    reverse_kl,
+    td_teacher_value,
+    td_zero,
+    teacher_distill,
+    teacher_v_reward,
+    teacher_v_reward_printed,
+    value_gated,
+)
+from ._surrogate import Episodes, returns, surrogate
+
+__all__ = [
+    "LEAST_TEACHER_PROBABILITY",
+    "MDP",
+    "RULES",
+    "Channel",
+    "Control",
+    "Dense",
+    "Episodes",
+    "Loss",
+    "Rule",
+    "Value",
+    "actor_critic",
+    "asymmetry",
+    "dense",
+    "divergence",
+    "entropy_bonus",
+    "entropy_regularised",
+    "exp_entropy_regularised",
+    "expected_update",
+    "forward_kl",
+    "jacobian",
+    "jensen_shannon",
+    "log_teacher",
+    "n_distill",
+    "objective",
+    "on_policy_distill",
+    "reinforce",
+    "returns",
+    "reverse_kl",
+    "state_loss",
+    "surrogate",
+    "td_teacher_value",
+    "td_zero",
+    "teacher_distill",
+    "teacher_v_reward",
+    "teacher_v_reward_printed",
+    "value_gated",
+    "values",
+    "visitation",
+]

@@ -1,0 +1,84 @@
+"""ℓ and log π of torch distributions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, kl_divergence
+
+from .._checks import InvalidInput
+from ._exact import log_teacher, state_loss
+from ._rule import Loss
+
+_CLOSED = {
+    Loss.CROSS_ENTROPY: "H×(π‖πθ)",
+    Loss.REVERSE_CROSS_ENTROPY: "H×(πθ‖π)",
+    Loss.KL: "KL(π‖πθ)",
+    Loss.REVERSE_KL: "KL(πθ‖π)",
+    Loss.NEGATIVE_ENTROPY: "H(πθ)",
+}
+
+
+def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tensor:
+    """ℓ between two distributions over actions, in closed form: ``batch_shape``.
+
+    Categorical ones by their probabilities, for which log π has a floor
+    (``LEAST_TEACHER_PROBABILITY``); others by torch's KL divergences and entropies, as
+    ``H×(p‖q) = KL(p‖q) + H(p)``.
+
+    Args:
+        loss: which.
+        student, teacher: of one family, over the same actions; the gradient is the student's.
+
+    Raises:
+        InvalidInput: if the pair has no closed form, or different actions.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> teacher, student = Normal(0.0, 1.0), Normal(1.0, 1.0)
+        >>> divergence(Loss.KL, student, teacher)
+        tensor(0.5000)
+    """
+    if isinstance(student, Categorical) and isinstance(teacher, Categorical):
+        if student.logits.shape[-1] != teacher.logits.shape[-1]:
+            raise InvalidInput(
+                "Student and teacher should have the same actions. Found "
+                f"{student.logits.shape[-1]} and {teacher.logits.shape[-1]}."
+            )
+        return state_loss(loss, student.logits, teacher.probs)
+    try:
+        match loss:
+            case Loss.NONE:
+                return torch.zeros(student.batch_shape, device=teacher.sample().device)
+            case Loss.CROSS_ENTROPY:
+                return kl_divergence(teacher, student) + teacher.entropy()
+            case Loss.REVERSE_CROSS_ENTROPY:
+                return kl_divergence(student, teacher) + student.entropy()
+            case Loss.KL:
+                return kl_divergence(teacher, student)
+            case Loss.REVERSE_KL:
+                return kl_divergence(student, teacher)
+            case Loss.NEGATIVE_ENTROPY:
+                return -student.entropy()
+            case _:
+                raise NotImplementedError
+    except NotImplementedError:
+        names = _name(teacher), _name(student)
+        raise InvalidInput(
+            f"The loss {loss.name} has no closed form for a teacher {names[0]} and a student "
+            f"{names[1]}: {', '.join(_CLOSED[k] for k in _CLOSED)} need torch's `kl_divergence` "
+            "and `entropy` of them."
+        ) from None
+
+
+def log_prob_of_teacher(teacher: Distribution, actions: Tensor) -> Tensor:
+    """log π(a|s), with the floor where actions are discrete."""
+    if isinstance(teacher, Categorical):
+        return log_teacher(teacher.probs).gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+    return teacher.log_prob(actions)
+
+
+def _name(distribution: Distribution) -> str:
+    if isinstance(distribution, Independent):
+        return f"Independent({type(distribution.base_dist).__name__})"
+    return type(distribution).__name__

@@ -1,0 +1,290 @@
+"""Expected updates of small MDPs by linear solves: what the estimators estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._checks import DidactError, InvalidInput, invalid
+from ._mdp import Dense
+from ._rule import Channel, Control, Loss, Rule, Value
+
+LEAST_TEACHER_PROBABILITY = 1e-8
+"""log π is taken of at least this, so that a deterministic teacher's is finite (−18.4)."""
+
+
+StateLoss = Callable[[Tensor, Tensor], Tensor]
+"""ℓ of (student's logits ``[S, A]``, teacher's probabilities ``[S, A]``) → ``[S]``."""
+
+
+def log_teacher(teacher: Tensor) -> Tensor:
+    """log π, from ``LEAST_TEACHER_PROBABILITY`` on upwards; never −∞, never NaN."""
+    return teacher.clamp_min(LEAST_TEACHER_PROBABILITY).log()
+
+
+def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
+    """ℓ of each row: ``[..., A]`` logits and probabilities → ``[...]``."""
+    log_p = logits.log_softmax(-1)
+    p = log_p.exp()
+    own = torch.xlogy(teacher, teacher)
+    match loss:
+        case Loss.NONE:
+            return logits.sum(-1) * 0
+        case Loss.CROSS_ENTROPY:
+            return -(teacher * log_p).sum(-1)
+        case Loss.REVERSE_CROSS_ENTROPY:
+            return -(p * log_teacher(teacher)).sum(-1)
+        case Loss.KL:
+            return (own - teacher * log_p).sum(-1)
+        case Loss.REVERSE_KL:
+            return (p * (log_p - log_teacher(teacher))).sum(-1)
+        case Loss.JENSEN_SHANNON:
+            middle = (p + teacher) / 2
+            return (own + p * log_p - 2 * torch.xlogy(middle, middle)).sum(-1) / 2
+        case _:
+            return (p * log_p).sum(-1)
+
+
+def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
+    """V of a policy: ``V = r_π + γ P_π V``, by one linear solve.
+
+    Args:
+        mdp: from :func:`dense`.
+        policy: probabilities ``[S, A]``; of one that sees observations, ``table[mdp.observation]``.
+        reward: ``[S, A]`` in place of the task's.
+
+    Returns:
+        ``[S]``.
+
+    Example:
+        >>> from didact.policies import dense
+        >>> from didact.tasks import corridor
+        >>> right = torch.tensor([[0.0, 1.0]] * 5)
+        >>> values(dense(corridor(2), discount=0.5), right)
+        tensor([0.0625, 0.1250, 0.2500, 0.5000, 1.0000], dtype=torch.float64)
+    """
+    rows = policy.to(mdp.reward.dtype)
+    own = (rows * (mdp.reward if reward is None else reward)).sum(-1)
+    return _solve(mdp, rows, own)
+
+
+def visitation(mdp: Dense, policy: Tensor) -> Tensor:
+    """How often each state is visited, ``d = Σ_t γ^t P(s_t = ·)``; ``[S]``, sums to the length."""
+    return _solve(mdp, policy.to(mdp.reward.dtype), mdp.start, backwards=True)
+
+
+def _solve(mdp: Dense, rows: Tensor, right: Tensor, *, backwards: bool = False) -> Tensor:
+    """(1 − γ P_π)⁻¹ right, or with the transposed matrix."""
+    steps = torch.einsum("sa,sat->st", rows, mdp.transition)
+    matrix = torch.eye(len(steps), dtype=steps.dtype) - mdp.discount * steps
+    try:
+        found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
+    except RuntimeError as error:
+        raise DidactError(
+            "With this policy some episodes never end: without discount nothing is finite."
+        ) from error
+    return found
+
+
+def expected_update(
+    rule: Rule,
+    mdp: Dense,
+    logits: Tensor,
+    teacher: Tensor,
+    *,
+    teacher_values: Tensor | None = None,
+    loss: StateLoss | None = None,
+    mixture: float = 0.5,
+) -> Tensor:
+    r"""The exact expected update g(θ) of a tabular softmax policy, to descend.
+
+    ``g(θ) = ∇₁ f(θ, θ)``, where ``f(θ₁, θ₂) = Σ_s d(s) [Σ_a q(a|s) (−log πθ₁(a|s)) R̂(s, a) +
+    ℓ(s; θ₁)]``, and d, q and R̂ are those of θ₂. With discount, d and R̂ are discounted.
+
+    Reference: Czarnecki et al. 2019, equation 1.
+
+    Args:
+        rule: which row.
+        mdp: from :func:`dense`; float64.
+        logits: θ, ``[O, A]`` float64; may be differentiated.
+        teacher: π, probabilities ``[S, A]``: it may see more than the student.
+        teacher_values: V_π, ``[S]``; the exact one by default.
+        loss: another ℓ in place of the rule's.
+        mixture: β, where the rule is controlled by a mixture.
+
+    Returns:
+        ``[O, A]``.
+
+    Raises:
+        InvalidInput: shapes that do not fit, a teacher that is no distribution.
+
+    Example:
+        >>> from didact.policies import dense, teacher_distill
+        >>> from didact.tasks import corridor
+        >>> world = dense(corridor(1))
+        >>> teacher = torch.tensor([[0.0, 1.0]] * 3)
+        >>> expected_update(teacher_distill, world, torch.zeros(3, 2).double(), teacher)
+        tensor([[ 0.0000,  0.0000],
+                [ 0.5000, -0.5000],
+                [ 0.5000, -0.5000]], dtype=torch.float64)
+    """
+    check_tables(mdp, logits, teacher)
+    teacher = teacher.to(mdp.reward.dtype)
+    of_state = loss or partial(state_loss, rule.loss)
+    if teacher_values is None and Value.TEACHER in rule.uses:
+        teacher_values = values(mdp, teacher)
+
+    def f(first: Tensor, second: Tensor) -> Tensor:
+        return _surrogate(rule, mdp, first, second, teacher, teacher_values, of_state, mixture)
+
+    found: Tensor = torch.func.grad(f)(logits, logits)
+    return found
+
+
+def _surrogate(
+    rule: Rule,
+    mdp: Dense,
+    first: Tensor,
+    second: Tensor,
+    teacher: Tensor,
+    teacher_values: Tensor | None,
+    of_state: StateLoss,
+    mixture: float,
+) -> Tensor:
+    discount = mdp.discount
+    first, second = first[mdp.observation], second[mdp.observation]
+    policy = second.softmax(-1)
+    match rule.control:
+        case Control.TEACHER:
+            acting = teacher
+        case Control.STUDENT:
+            acting = policy
+        case Control.UNIFORM:
+            acting = torch.full_like(teacher, 1 / mdp.n_actions)
+        case _:
+            acting = mixture * teacher + (1 - mixture) * policy
+    own_values = values(mdp, policy) if Value.STUDENT in rule.uses else None
+    critics = {Value.TEACHER: teacher_values, Value.STUDENT: own_values}
+    gate: Tensor | float = 1.0
+    if rule.gate:
+        assert teacher_values is not None
+        assert own_values is not None
+        gate = (teacher_values > own_values).to(first.dtype)
+
+    def after(state: Tensor) -> Tensor:
+        """E of something of the next state, given state and action: [S, A]."""
+        return discount * mdp.transition @ state
+
+    immediate = mdp.reward * float(rule.reward)
+    if rule.bootstrap:
+        ahead = critics[rule.bootstrap]
+        assert ahead is not None
+        immediate = immediate + after(ahead)
+    if rule.baseline:
+        behind = critics[rule.baseline]
+        assert behind is not None
+        immediate = immediate - behind[:, None]
+    match rule.channel:
+        case Channel.LOG_TEACHER:
+            immediate = immediate + log_teacher(teacher)
+        case Channel.NEXT_LOSS:
+            immediate = immediate - after(gate * of_state(second, teacher))
+        case Channel.NEXT_LOG_TEACHER:
+            immediate = immediate + after((acting * log_teacher(teacher)).sum(-1))
+    total = immediate
+    if not rule.per_step:
+        total = immediate + after(values(mdp, acting, immediate))
+    d = visitation(mdp, acting)
+    along = -(acting * first.log_softmax(-1) * total).sum(-1) if rule.returns else 0.0
+    return (d * (along + gate * of_state(first, teacher))).sum()
+
+
+def objective(
+    rule: Rule,
+    mdp: Dense,
+    logits: Tensor,
+    teacher: Tensor,
+    *,
+    loss: StateLoss | None = None,
+) -> Tensor:
+    """The loss that Table 1 states for a rule, exactly: what its update is the gradient of.
+
+    ``E_q Σ_t γ^t [ℓ_t − r̂_t]``, where r̂ leaves out what only corrects the gradient (the channels of
+    the next state). Rules with a critic state ``−E Σ γ^t r_t``.
+
+    Args:
+        rule, mdp, logits, teacher, loss: as in :func:`expected_update`.
+
+    Raises:
+        InvalidInput: if the rule has none.
+    """
+    if not rule.is_gradient:
+        raise invalid("rule", "one whose update is a gradient", rule.name)
+    check_tables(mdp, logits, teacher)
+    teacher = teacher.to(mdp.reward.dtype)
+    rows = logits[mdp.observation]
+    acting = {
+        Control.TEACHER: teacher,
+        Control.STUDENT: rows.softmax(-1),
+        Control.UNIFORM: torch.full_like(teacher, 1 / mdp.n_actions),
+    }[rule.control]
+    reward = mdp.reward * float(rule.reward)
+    if rule.channel is Channel.LOG_TEACHER:
+        reward = reward + log_teacher(teacher)
+    cost = (loss or partial(state_loss, rule.loss))(rows, teacher)[:, None] - reward
+    return mdp.start @ values(mdp, acting, cost)
+
+
+def jacobian(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options: Any) -> Tensor:
+    """∂g/∂θ of the exact expected update, ``[O·A, O·A]``; arguments as there."""
+
+    def g(theta: Tensor) -> Tensor:
+        return expected_update(rule, mdp, theta.view_as(logits), teacher, **options).flatten()
+
+    found: Tensor = torch.func.jacrev(g)(logits.flatten())
+    return found
+
+
+def asymmetry(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options: Any) -> float:
+    """``‖J − Jᵀ‖ / ‖J‖`` of the expected update: 0 exactly where it can be a gradient.
+
+    Example:
+        >>> from didact.policies import dense, n_distill, on_policy_distill
+        >>> from didact.tasks import random_mdp
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> world = dense(random_mdp(4, 3, generator=generator))
+        >>> logits = torch.randn(4, 3, generator=generator).double()
+        >>> teacher = torch.full((4, 3), 1 / 3)
+        >>> asymmetry(n_distill, world, logits, teacher) < 1e-10
+        True
+        >>> asymmetry(on_policy_distill, world, logits, teacher) > 1e-3
+        True
+    """
+    found = jacobian(rule, mdp, logits, teacher, **options)
+    size = float(found.norm())
+    return float((found - found.T).norm()) / size if size else 0.0
+
+
+def check_tables(mdp: Dense, logits: Tensor, teacher: Tensor) -> None:
+    """Raise ``InvalidInput`` where logits or teacher do not fit the MDP."""
+    actions = mdp.n_actions
+    for name, table, rows, of in (
+        ("logits", logits, mdp.n_observations, "observations"),
+        ("teacher", teacher, len(mdp.start), "states"),
+    ):
+        if tuple(table.shape) != (rows, actions):
+            rule = f"a table [{of}, actions] = [{rows}, {actions}]"
+            raise invalid(name, rule, list(table.shape))
+        if not bool(table.isfinite().all()):
+            raise invalid(name, "finite", "NaN or infinity")
+    off = (teacher.sum(-1) - 1).abs().max()
+    if bool((teacher < 0).any()) or float(off) > 1e-5:
+        raise InvalidInput(
+            "Parameter `teacher` should hold a probability distribution in each row. Found a sum "
+            f"of {float(teacher.sum(-1)[(teacher.sum(-1) - 1).abs().argmax()]):g}, or a negative "
+            "number."
+        )

@@ -1,0 +1,431 @@
+"""The torch reader against the exact one: all trajectories of a small MDP, one after another."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.distributions import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    VonMises,
+    kl_divergence,
+)
+
+from didact import InvalidInput
+from didact.policies import (
+    RULES,
+    Control,
+    Dense,
+    Episodes,
+    Loss,
+    Rule,
+    Value,
+    dense,
+    divergence,
+    entropy_regularised,
+    exp_entropy_regularised,
+    expected_update,
+    n_distill,
+    on_policy_distill,
+    reinforce,
+    returns,
+    reverse_kl,
+    surrogate,
+    teacher_distill,
+    values,
+)
+from didact.tasks import MDP
+
+ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
+ROWS += [on_policy_distill.controlled_by(c) for c in (Control.UNIFORM, Control.MIXTURE)]
+STEPS = 3
+
+
+def _layered(seed: int) -> MDP:
+    """Two states in each of three layers; from each an action goes on to the next, or ends."""
+    rng = np.random.default_rng(seed)
+    states, actions = 2 * STEPS, 2
+    later = np.full((states, actions, 3), -1)
+    for s in range(states - 2):
+        later[s, :, :2] = 2 * (s // 2 + 1) + np.arange(2)
+    start = np.zeros(states)
+    start[:2] = [0.3, 0.7]
+    seen = np.array([0, 1, 2, 3, 0, 2])
+    return MDP(
+        later.astype(np.int32), rng.dirichlet(np.ones(3), (states, actions)),
+        rng.normal(size=(states, actions, 3)), np.arange(actions, dtype=np.int32), start,
+        seen.astype(np.int32),
+    )  # fmt: skip
+
+
+def _trajectories(
+    mdp: MDP, acting: Tensor
+) -> Iterator[tuple[float, list[int], list[int], list[float]]]:
+    """Probability, states (the end not among them), actions, rewards."""
+
+    def on(p: float, states: list[int], actions: list[int], rewards: list[float]) -> Any:
+        s = states[-1]
+        for a in range(acting.shape[1]):
+            for k in range(mdp.next_state.shape[-1]):
+                chance = p * float(acting[s, a]) * mdp.probability[s, a, k]
+                so_far = [*actions, a], [*rewards, mdp.reward[s, a, k]]
+                if (after := int(mdp.next_state[s, a, k])) < 0:
+                    yield chance, states, *so_far
+                else:
+                    yield from on(chance, [*states, after], *so_far)
+
+    for s in np.flatnonzero(mdp.start):
+        yield from on(float(mdp.start[s]), [int(s)], [], [])
+
+
+def _world(seed: int, discount: float) -> tuple[MDP, Dense, Tensor, Tensor]:
+    mdp = _layered(seed)
+    generator = torch.Generator().manual_seed(seed)
+    student = torch.randn(4, 2, generator=generator).double()
+    teacher = torch.randn(2 * STEPS, 2, generator=generator).double().softmax(-1)
+    return mdp, dense(mdp, discount), student, teacher
+
+
+def _padded(states: list[int]) -> Tensor:
+    return torch.tensor([*states, *[0] * (STEPS + 1 - len(states))])[None]
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.8])
+@pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.name)
+def test_over_all_trajectories_it_is_the_exact_update(rule: Rule, discount: float) -> None:
+    mdp, world, student, teacher = _world(1, discount)
+    policy = student[world.observation].softmax(-1)
+    acting = {
+        Control.TEACHER: teacher,
+        Control.STUDENT: policy,
+        Control.UNIFORM: torch.full_like(teacher, 0.5),
+        Control.MIXTURE: 0.5 * teacher + 0.5 * policy,
+    }[rule.control]
+    of_teacher, of_student = values(world, teacher), values(world, policy)
+    theta = student.clone().requires_grad_()
+    found, total = torch.zeros_like(student), 0.0
+    for p, states, actions, rewards in _trajectories(mdp, acting):
+        n, at = len(actions), _padded(states)
+        episodes = Episodes(
+            _padded(actions)[:, :STEPS],
+            torch.tensor([[*rewards, *[torch.nan] * (STEPS - n)]]).double(),
+            torch.tensor([n]),
+            torch.tensor([True]),
+        )
+        loss = surrogate(
+            rule, episodes, Categorical(logits=theta[world.observation[at]]),
+            Categorical(teacher[at]), discount=discount, discounted_states=True,
+            teacher_values=of_teacher[at], values=of_student[at],
+        )  # fmt: skip
+        if loss.requires_grad:
+            found += p * torch.autograd.grad(loss, theta)[0]
+        total += p
+    assert total == pytest.approx(1)
+    expected = expected_update(rule, world, student, teacher)
+    assert float(expected.abs().max()) > 1e-3 or rule.gate
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("rule", [n_distill, entropy_regularised], ids=lambda rule: rule.name)
+def test_a_critic_as_baseline_and_td_change_no_expectation(rule: Rule) -> None:
+    """With the exact critic of R̂ every λ has the same mean, and with it as baseline too."""
+    mdp, world, student, teacher = _world(2, 1.0)
+    policy = student[world.observation].softmax(-1)
+    if rule is n_distill:
+        cross = -(teacher * policy.log()).sum(-1)
+        reward = -(world.transition @ cross)
+    else:
+        reward = teacher.log()
+    of_r_hat = values(world, policy, reward)
+    expected = expected_update(rule, world, student, teacher)
+    theta = student.clone().requires_grad_()
+    for trace in (0.0, 0.6, 1.0):
+        found = torch.zeros_like(student)
+        for p, states, actions, rewards in _trajectories(mdp, policy):
+            at = _padded(states)
+            episodes = Episodes(
+                _padded(actions)[:, :STEPS],
+                torch.tensor([[*rewards, *[0.0] * (STEPS - len(rewards))]]).double(),
+                torch.tensor([len(actions)]),
+                torch.tensor([True]),
+            )
+            loss = surrogate(
+                rule, episodes, Categorical(logits=theta[world.observation[at]]),
+                Categorical(teacher[at]), critic=of_r_hat[at], trace=trace,
+            )  # fmt: skip
+            found += p * torch.autograd.grad(loss, theta)[0]
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+def test_an_episode_that_is_cut_off_goes_on_in_the_critic() -> None:
+    """Cut after two of four steps, with the true rest as critic: the same first two terms."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 1, 6, 3).double()
+    actions, rewards = torch.randint(3, (1, 5)), torch.randn(1, 5).double()
+    for rule in (n_distill.with_reward(), reverse_kl.with_reward()):
+        whole = Episodes(actions, rewards, torch.tensor([5]), torch.tensor([True]))
+        r_hat = rewards.clone()
+        loss = divergence(rule.loss, Categorical(logits=student), Categorical(logits=teacher))
+        r_hat[:, :-1] -= 0.9 * loss[:, 1:5]
+        critic = torch.zeros(1, 6).double()
+        critic[:, :5] = returns(whole, r_hat, 0.9, None)
+        cut = Episodes(actions[:, :2], rewards[:, :2], torch.tensor([2]), torch.tensor([False]))
+        gradients = []
+        for episodes, n in ((whole, 6), (cut, 3)):
+            theta = student.clone().requires_grad_()
+            value = surrogate(
+                rule, episodes, Categorical(logits=theta[:, :n]),
+                Categorical(logits=teacher[:, :n]), discount=0.9, critic=critic[:, :n],
+            )  # fmt: skip
+            gradients.append(torch.autograd.grad(value, theta)[0][:, :2])
+        torch.testing.assert_close(*gradients)
+        with pytest.raises(InvalidInput, match=r"`critic`.*cut off"):
+            surrogate(
+                rule, cut, Categorical(logits=student[:, :3]), Categorical(logits=teacher[:, :3])
+            )
+
+
+def test_where_it_was_cut_off_the_next_action_is_expected() -> None:
+    student, teacher = torch.randn(2, 1, 2, 3, generator=torch.Generator().manual_seed(0)).double()
+    cut = Episodes(
+        torch.tensor([[1]]), torch.zeros(1, 1).double(), torch.tensor([1]), torch.tensor([False])
+    )
+    theta = student.clone().requires_grad_()
+    rule = exp_entropy_regularised
+    loss = surrogate(
+        rule, cut, Categorical(logits=theta), Categorical(logits=teacher),
+        critic=torch.zeros(1, 2).double(),
+    )  # fmt: skip
+    (found,) = torch.autograd.grad(loss, theta)
+    log_pi = teacher.log_softmax(-1)
+    ahead = (student[0, 1].softmax(-1) * log_pi[0, 1]).sum()
+    again = student.clone().requires_grad_()
+    by_hand = -again.log_softmax(-1)[0, 0, 1] * ahead
+    by_hand = by_hand - (again.softmax(-1)[0, 0] * log_pi[0, 0]).sum()
+    torch.testing.assert_close(found, torch.autograd.grad(by_hand, again)[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    seed=st.integers(0, 10**6),
+    rule=st.sampled_from(ROWS),
+    trace=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_a_ragged_batch_is_the_mean_of_its_episodes_alone(
+    lengths: list[int], seed: int, rule: Rule, trace: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    b, t = len(lengths), max(lengths)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).double()
+
+    student, teacher = draw(b, t + 1, 3), draw(b, t + 1, 3)
+    critics = {name: draw(b, t + 1) for name in ("teacher_values", "values", "critic")}
+    episodes = Episodes(
+        torch.randint(3, (b, t), generator=generator), draw(b, t), torch.tensor(lengths),
+        torch.rand(b, generator=generator) < 0.5,
+    )  # fmt: skip
+
+    def loss(rows: list[int], n: int, junk: float = 0.0) -> Tensor:
+        cut = Episodes(
+            episodes.actions[rows, :n], episodes.rewards[rows, :n], episodes.lengths[rows],
+            episodes.terminated[rows],
+        )  # fmt: skip
+        behind = torch.arange(n + 1) > cut.lengths[:, None]
+        logits = torch.where(behind[..., None], junk * draw(3), student[rows, : n + 1])
+        return surrogate(
+            rule, cut, Categorical(logits=logits), Categorical(logits=teacher[rows, : n + 1]),
+            discount=0.9, trace=trace, **{k: v[rows, : n + 1] for k, v in critics.items()},
+        )  # fmt: skip
+
+    whole = loss(list(range(b)), t, junk=100.0)
+    alone = torch.stack([loss([i], n) for i, n in enumerate(lengths)]).mean()
+    torch.testing.assert_close(whole, alone)
+    order = torch.randperm(b, generator=generator).tolist()
+    torch.testing.assert_close(loss(order, t), alone)
+
+
+def test_lambda_returns_against_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rewards, critic = torch.randn(3, 5, generator=generator), torch.randn(3, 6, generator=generator)
+    lengths, terminated = [5, 3, 4], [True, False, True]
+    episodes = Episodes(torch.zeros(3, 5), rewards, torch.tensor(lengths), torch.tensor(terminated))
+    for trace in (0.0, 0.7, 1.0):
+        found = returns(episodes, rewards, 0.9, critic, trace)
+        for b, n in enumerate(lengths):
+            for t in range(n):
+                # Σ_k (1 − λ) λ^{k−1} of the k-step returns, and the last one with the rest.
+                steps = []
+                for k in range(1, n - t + 1):
+                    value = sum(0.9**i * float(rewards[b, t + i]) for i in range(k))
+                    if t + k < n or not terminated[b]:
+                        value += 0.9**k * float(critic[b, t + k])
+                    steps.append(value)
+                mixed = sum((1 - trace) * trace**i * value for i, value in enumerate(steps[:-1]))
+                mixed += trace ** (len(steps) - 1) * steps[-1]
+                assert float(found[b, t]) == pytest.approx(mixed, abs=1e-5)
+            assert found[b, n:].tolist() == [0] * (5 - n)
+
+
+def _gaussians() -> tuple[Any, Any]:
+    generator = torch.Generator().manual_seed(0)
+    mean, scale = torch.randn(2, 2, 4, 3, generator=generator).double()
+    student = Independent(Normal(mean.clone().requires_grad_(), scale.exp()), 1)
+    return student, Independent(Normal(mean + 1, scale.exp() + 0.1), 1)
+
+
+def test_continuous_actions_in_closed_form_are_what_sampling_finds() -> None:
+    student, teacher = _gaussians()
+    torch.manual_seed(0)
+    n = 200_000
+    with torch.no_grad():
+        of_teacher, of_student = teacher.sample((n,)), student.sample((n,))
+        sampled = {
+            Loss.CROSS_ENTROPY: -student.log_prob(of_teacher),
+            Loss.REVERSE_CROSS_ENTROPY: -teacher.log_prob(of_student),
+            Loss.KL: teacher.log_prob(of_teacher) - student.log_prob(of_teacher),
+            Loss.REVERSE_KL: student.log_prob(of_student) - teacher.log_prob(of_student),
+            Loss.NEGATIVE_ENTROPY: student.log_prob(of_student),
+        }
+    for loss, values_ in sampled.items():
+        found = divergence(loss, student, teacher)
+        error = (found.detach() - values_.mean(0)).abs() / (values_.std(0) / n**0.5)
+        assert float(error.max()) < 4.5, loss
+    with pytest.raises(InvalidInput, match=r"JENSEN_SHANNON.*Independent\(Normal\)"):
+        divergence(Loss.JENSEN_SHANNON, student, teacher)
+
+
+@pytest.mark.parametrize("rule", [r for r in ROWS if r.loss is not Loss.JENSEN_SHANNON],
+                         ids=lambda rule: rule.name)  # fmt: skip
+def test_every_rule_works_with_continuous_actions(rule: Rule) -> None:
+    student, teacher = _gaussians()
+    torch.manual_seed(0)
+    episodes = Episodes(
+        student.sample()[:, :3], torch.randn(2, 3).double(), torch.tensor([3, 2]),
+        torch.tensor([True, False]),
+    )  # fmt: skip
+    critic = torch.randn(2, 4).double()
+    loss = surrogate(
+        rule, episodes, student, teacher, teacher_values=critic, values=critic - 1, critic=critic
+    )
+    loss.backward()
+    gradient = student.base_dist.loc.grad
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient[1, 2:] == 0).all())  # behind the end
+    assert float(gradient.abs().max()) > 0
+
+
+def test_a_deterministic_teacher_gives_numbers() -> None:
+    teacher = Categorical(torch.tensor([1.0, 0.0, 0.0]).expand(1, 3, 3))
+    for rule in ROWS:
+        logits = torch.randn(1, 3, 3, generator=torch.Generator().manual_seed(0))
+        logits.requires_grad_()
+        episodes = Episodes(
+            torch.tensor([[2, 0]]), torch.ones(1, 2), torch.tensor([2]), torch.tensor([True])
+        )
+        critic = torch.ones(1, 3)
+        loss = surrogate(
+            rule, episodes, Categorical(logits=logits), teacher,
+            teacher_values=critic, values=critic - 1, critic=critic,
+        )  # fmt: skip
+        loss.backward()
+        assert logits.grad is not None
+        assert bool(logits.grad.isfinite().all()), rule.name
+
+
+def test_a_recurrent_policy_learns_from_its_whole_past() -> None:
+    torch.manual_seed(0)
+    net, head = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3)
+    seen, teacher = torch.randn(2, 6, 4), Categorical(logits=torch.randn(2, 6, 3))
+    episodes = Episodes(
+        torch.randint(3, (2, 5)), torch.randn(2, 5), torch.tensor([5, 2]),
+        torch.tensor([True, True]),
+    )  # fmt: skip
+    loss = surrogate(n_distill, episodes, Categorical(logits=head(net(seen)[0])), teacher)
+    loss.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters())
+    assert float(net.weight_hh_l0.grad.abs().max()) > 0
+
+
+def test_a_step_along_the_surrogate_brings_the_policies_together() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+    guide = nn.Linear(4, 3)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    far = []
+    for _ in range(150):
+        seen = torch.randn(8, 6, 4)
+        student = Categorical(logits=net(seen))
+        with torch.no_grad():
+            teacher, actions = Categorical(logits=guide(seen)), student.sample()[:, :5]
+        episodes = Episodes(
+            actions, torch.zeros(8, 5), torch.full((8,), 5), torch.ones(8, dtype=torch.bool)
+        )
+        loss = surrogate(on_policy_distill, episodes, student, teacher)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        far.append(float(kl_divergence(teacher, student).detach().mean()))
+    assert far[-1] < 0.2 * far[0]
+
+
+def test_bad_input_is_said() -> None:
+    logits = torch.zeros(1, 3, 2)
+    policy = Categorical(logits=logits)
+    episodes = Episodes(
+        torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([2]), torch.tensor([True])
+    )
+    with pytest.raises(InvalidInput, match=r"batch shape \[1, 3\].*Found \[1, 2\]"):
+        surrogate(n_distill, episodes, Categorical(logits=logits[:, :2]), policy)
+    with pytest.raises(InvalidInput, match="same actions"):
+        surrogate(n_distill, episodes, Categorical(logits=torch.zeros(1, 3, 4)), policy)
+    gated = next(rule for rule in RULES if rule.gate)
+    with pytest.raises(InvalidInput, match=r"`teacher_values`.*value_gated uses it"):
+        surrogate(gated, episodes, policy, policy)
+    narrow = Categorical(torch.tensor([[[1.0, 0.0]] * 3]))
+    narrow.logits[..., 1] = -torch.inf
+    with pytest.raises(InvalidInput, match="episode 0, step 0"):
+        surrogate(teacher_distill, episodes, narrow, policy)
+    spoilt = Categorical(logits=logits, validate_args=False)
+    spoilt.logits = logits * torch.nan
+    with pytest.raises(InvalidInput, match="NaN"):
+        surrogate(reinforce, episodes, spoilt, policy)
+    normal = Normal(torch.zeros(1, 3), torch.ones(1, 3))
+    with pytest.raises(InvalidInput, match="no closed form for a teacher VonMises"):
+        surrogate(n_distill, episodes, normal, VonMises(torch.zeros(1, 3), torch.ones(1, 3)))
+    bounded = Beta(torch.ones(1, 3), torch.ones(1, 3))
+    with pytest.raises(InvalidInput, match="without support"):
+        surrogate(n_distill, episodes, bounded, normal)
+    mixture = MixtureSameFamily(
+        Categorical(torch.ones(1, 3, 2)), Normal(torch.zeros(1, 3, 2), torch.ones(1, 3, 2))
+    )
+    with pytest.raises(InvalidInput, match=r"MixtureSameFamily"):
+        surrogate(n_distill, episodes, mixture, mixture)
+    # log N(0; 0, 1) twice and once more: no closed form is asked for
+    found = float(surrogate(entropy_regularised, episodes, mixture, mixture))
+    assert found == pytest.approx(-3 * (np.log(2 * np.pi) / 2) ** 2, rel=1e-5)
+    for bad in (
+        {"lengths": torch.tensor([3])},
+        {"lengths": torch.tensor([0])},
+        {"terminated": torch.tensor([1.0])},
+        {"rewards": torch.zeros(2)},
+        {"actions": torch.zeros(1, 3)},
+    ):
+        with pytest.raises(InvalidInput, match=next(iter(bad))):
+            Episodes(**{**vars(episodes), **bad})
+    assert Value.TEACHER in gated.uses
+    coin = Bernoulli(torch.full((1, 3), 0.5))
+    assert float(surrogate(on_policy_distill, episodes, coin, coin)) == pytest.approx(
+        2 * float(np.log(2)), abs=1e-5
+    )
