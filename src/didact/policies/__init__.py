@@ -8,6 +8,8 @@ reads a rule:
 - :func:`expected_update`: the exact update of a tabular policy in a small MDP (:func:`dense`), its
   :func:`jacobian` and :func:`asymmetry`, its :func:`objective`, :func:`values`,
   :func:`visitation`.
+- :func:`simulate`: students on many tabular :class:`Worlds` at once, in a compiled loop; their
+  teachers by :func:`q_learning`, :func:`policy_of` and :func:`estimate_values`.
 
 Reference: W. Czarnecki et al., "Distilling policy distillation", AISTATS 2019.
 """
@@ -49,7 +51,9 @@ from ._rule import (
     teacher_v_reward_printed,
     value_gated,
 )
+from ._simulate import Simulated, estimate_values, policy_of, q_learning, simulate
 from ._surrogate import Episodes, returns, surrogate
+from ._worlds import Worlds, worlds
 
 __all__ = [
     "LEAST_TEACHER_PROBABILITY",
@@ -61,13 +65,16 @@ __all__ = [
     "Episodes",
     "Loss",
     "Rule",
+    "Simulated",
     "Value",
+    "Worlds",
     "actor_critic",
     "asymmetry",
     "dense",
     "divergence",
     "entropy_bonus",
     "entropy_regularised",
+    "estimate_values",
     "exp_entropy_regularised",
     "expected_update",
     "forward_kl",
@@ -77,9 +84,12 @@ __all__ = [
     "n_distill",
     "objective",
     "on_policy_distill",
+    "policy_of",
+    "q_learning",
     "reinforce",
     "returns",
     "reverse_kl",
+    "simulate",
     "state_loss",
     "surrogate",
     "td_teacher_value",
@@ -90,4 +100,5 @@ __all__ = [
     "value_gated",
     "values",
     "visitation",
+    "worlds",
 ]

@@ -107,7 +107,7 @@ def dense(mdp: MDP, discount: float = 1.0) -> Dense:
         float(discount),
     )
     if discount == 1.0:
-        trapped = trapped_states(transition.sum(1) > 0, mdp.start > 0)
+        trapped = trapped_states(mdp)
         if len(trapped):
             raise InvalidInput(
                 f"Without discount every state should lead to an end. Found {len(trapped)} states "
@@ -116,21 +116,18 @@ def dense(mdp: MDP, discount: float = 1.0) -> Dense:
     return found
 
 
-def trapped_states(leads: NDArray[np.bool_], start: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """States that can be reached and from which the end, the last column, cannot.
-
-    Args:
-        leads: ``[S, S + 1]``.
-        start: ``[S]``.
-    """
-    steps = leads[:, :-1]
-    reached = start.copy()
-    ending = leads[:, -1].copy()
-    for _ in range(len(start)):
-        grown = reached | (steps & reached[:, None]).any(0), ending | (steps & ending).any(1)
-        if all((a == b).all() for a, b in zip(grown, (reached, ending), strict=True)):
+def trapped_states(mdp: MDP) -> NDArray[np.int64]:
+    """States that can be reached and from which no episode ends, whatever is done."""
+    states, used = len(mdp.start), np.unique(mdp.effect)
+    leads = np.zeros((states, states + 1), dtype=bool)
+    s, e, k = np.nonzero(mdp.probability[:, used] > 0)
+    leads[s, mdp.next_state[:, used][s, e, k]] = True  # −1 is the last column: the end
+    reached, ending = np.asarray(mdp.start) > 0, leads[:, -1]
+    for _ in range(states):
+        more = reached | leads[reached, :-1].any(0), ending | leads[:, :-1][:, ending].any(1)
+        if (more[0] == reached).all() and (more[1] == ending).all():
             break
-        reached, ending = grown
+        reached, ending = more
     return np.flatnonzero(reached & ~ending)
 
 

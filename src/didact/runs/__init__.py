@@ -12,9 +12,9 @@
 joblib, Optuna, filelock and tqdm (the extra ``didact[fit]``) are imported where they are used.
 """
 
+from .._checks import MissingExtra, need
 from ._cells import Backend, CellFailed, run_cells
 from ._cores import cores
-from ._extra import MissingExtra, need
 from ._files import check_json, read_json, write_atomic, write_json
 from ._key import key
 from ._lock import FolderBusy, locked

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .._checks import DidactError, InvalidInput, check_choice, check_integer, invalid, shown
+from .._checks import DidactError, InvalidInput, check_choice, check_integer, extra, invalid, shown
 from ._cores import cores
-from ._extra import extra
 from ._files import check_json, read_json, write_json
 from ._key import Config, key
 from ._lock import locked

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .._checks import DidactError
-from ._extra import extra
+from .._checks import DidactError, extra
 
 
 class FolderBusy(DidactError):

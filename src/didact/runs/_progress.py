@@ -8,8 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from .._checks import check_integer
-from ._extra import extra
+from .._checks import check_integer, extra
 
 
 class Progress:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._checks import DidactError, check_integer, invalid
+from .._checks import DidactError, check_integer, extra, invalid
 from ._database import Database, Memory
-from ._extra import extra
 from ._space import Settings, Space, check_settings, decoded, distribution, encoded
 
 if TYPE_CHECKING:

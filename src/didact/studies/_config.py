@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from .._checks import InvalidInput
-from ..runs._extra import extra
+from .._checks import InvalidInput, extra
 from ._study import Study
 
 Size = Literal["smoke", "default", "full"]

@@ -4,21 +4,23 @@
 - :func:`task_b`: the label is a draw from hidden logits.
 - :func:`game_of_life`: the label is what became of the centre cell.
 - :func:`dials`: a label of which hindsight knows as much as one likes.
-- :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: small decision processes as plain
-  arrays, :class:`MDP`.
+- :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
+  processes as plain arrays, :class:`MDP`.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
 """
 
+from .._checks import MissingExtra
 from ._corridor import corridor, oscillation_mdp
 from ._dials import Dials, dials
+from ._grid_world import GridWorld, grid_world
 from ._life import Life, game_of_life
 from ._mdp import MDP, random_mdp
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._reward_model import RewardModel, RewardScale
 from ._simulate import simulate
-from ._simulator import Environment, MissingMujoco
+from ._simulator import Environment
 from ._table import as_table
 from ._task_a import TaskA, task_a
 from ._task_b import TaskB, task_b
@@ -27,8 +29,9 @@ __all__ = [
     "MDP",
     "Dials",
     "Environment",
+    "GridWorld",
     "Life",
-    "MissingMujoco",
+    "MissingExtra",
     "RewardModel",
     "RewardScale",
     "Rollouts",
@@ -38,6 +41,7 @@ __all__ = [
     "corridor",
     "dials",
     "game_of_life",
+    "grid_world",
     "mujoco_rollouts",
     "oscillation_mdp",
     "random_mdp",

@@ -69,7 +69,7 @@ def mujoco_rollouts(
         The rollouts, in float64.
 
     Raises:
-        MissingMujoco: if Gymnasium or MuJoCo is not installed.
+        MissingExtra: if Gymnasium or MuJoCo is not installed.
         InvalidInput: if an argument breaks its rule.
         Diverged: if the simulator reports an unstable state (it would go on from a reset one).
 

@@ -41,7 +41,7 @@ def simulate(
 
     Raises:
         InvalidInput: if an argument breaks its rule, before anything is simulated.
-        MissingMujoco: if Gymnasium or MuJoCo is not installed.
+        MissingExtra: if Gymnasium or MuJoCo is not installed.
         DidactError: if the file cannot be written.
 
     Example:

@@ -8,29 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from .._checks import DidactError
+from .._checks import extra
 
 Environment = Literal["Hopper", "Walker2d", "Swimmer", "HalfCheetah"]
-
-
-class MissingMujoco(DidactError, ImportError):
-    """A package of the extra ``didact[mujoco]`` is not installed."""
 
 
 def needed(*names: str) -> list[Any]:
     """Import optional packages, or say in one line what to install.
 
     Raises:
-        MissingMujoco: if one of them is not installed.
+        MissingExtra: if one of them is not installed.
     """
-    try:
-        # Gymnasium changes the user's warning filters when it is imported: they are put back.
-        with warnings.catch_warnings():
-            return [importlib.import_module(name) for name in names]
-    except ImportError as error:
-        raise MissingMujoco(
-            f'Rollouts need the package `{error.name}`: pip install "didact[mujoco]"'
-        ) from error
+    # Gymnasium changes the user's warning filters when it is imported: they are put back.
+    with extra("mujoco"), warnings.catch_warnings():
+        return [importlib.import_module(name) for name in names]
 
 
 @contextmanager

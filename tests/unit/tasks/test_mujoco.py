@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from didact import Diverged, InvalidInput
-from didact.tasks import Environment, MissingMujoco, Rollouts, as_table, mujoco_rollouts
+from didact.tasks import Environment, MissingExtra, Rollouts, as_table, mujoco_rollouts
 
 SIZES: list[tuple[Environment, int, int]] = [
     ("Hopper", 11, 3),
@@ -240,7 +240,7 @@ def test_a_missing_package_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingMujoco, match=rf'`{package}`: pip install "didact\[mujoco\]"'):
+    with pytest.raises(MissingExtra, match=rf'`{package}`: pip install "didact\[mujoco\]"'):
         mujoco_rollouts("Hopper", 1, seed=0)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from didact import DidactError, InvalidInput
-from didact.tasks import MissingMujoco, as_table, mujoco_rollouts, simulate
+from didact.tasks import MissingExtra, as_table, mujoco_rollouts, simulate
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -99,5 +99,5 @@ def test_a_missing_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingMujoco, match=rf'`{package}`: pip install "didact\[mujoco\]"'):
+    with pytest.raises(MissingExtra, match=rf'`{package}`: pip install "didact\[mujoco\]"'):
         simulate("swimmer", tmp_path / "a.parquet", rollouts=10**9, seed=0)

@@ -1,0 +1,465 @@
+"""The compiled loops of the tabular simulator. Imports numba: import this where it is used."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+
+from ._rule import Channel, Control, Loss, Value
+
+TEACHER, STUDENT, UNIFORM, MIXTURE = (int(c) for c in Control)
+LOG_TEACHER, NEXT_LOSS, NEXT_LOG_TEACHER = (
+    int(c) for c in (Channel.LOG_TEACHER, Channel.NEXT_LOSS, Channel.NEXT_LOG_TEACHER)
+)
+NONE, CROSS, REVERSE_CROSS, KL, REVERSE_KL, JENSEN_SHANNON, NEGATIVE_ENTROPY = (
+    int(loss) for loss in Loss
+)
+OF_TEACHER, OF_STUDENT = int(Value.TEACHER), int(Value.STUDENT)
+SCAN = 16  # from so many actions on, sampling searches by halves
+
+compiled = njit(cache=True, error_model="numpy", nogil=True)
+spread = njit(cache=True, parallel=True, error_model="numpy", nogil=True)
+
+
+@compiled
+def uniform(state: Any) -> Any:
+    """A number in [0, 1): splitmix64, whose state is ``state[0]``."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@compiled
+def seeded(seed: Any, run: Any) -> Any:
+    """A state of its own for every run."""
+    state = np.empty(1, np.uint64)
+    state[0] = np.uint64(seed)
+    uniform(state)
+    state[0] ^= np.uint64(run) * np.uint64(0xD1342543DE82EF95)
+    uniform(state)
+    return state
+
+
+@compiled
+def drawn(cumulative: Any, row: Any, u: Any) -> Any:
+    """The first place of a row whose cumulated probability exceeds u."""
+    n = cumulative.shape[1]
+    if n < SCAN:
+        k = 0
+        while k < n - 1 and u >= cumulative[row, k]:
+            k += 1
+        return k
+    low, high = 0, n - 1
+    while low < high:
+        middle = (low + high) // 2
+        if u >= cumulative[row, middle]:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def softmax(theta: Any, o: Any, p: Any, cumulative: Any, s: Any) -> Any:
+    """Fill row s of p and of its cumulation from row o of θ; return max and Σ exp(θ − max)."""
+    n = p.shape[1]
+    top = theta[o, 0]
+    for a in range(1, n):
+        if theta[o, a] > top:
+            top = theta[o, a]
+    total = 0.0
+    for a in range(n):
+        below = theta[o, a] - top
+        # Numbers too small to have all their digits take a hundred times as long.
+        p[s, a] = math.exp(below) if below > -700.0 else 0.0
+        total += p[s, a]
+    share, so_far = 1.0 / total, 0.0
+    for a in range(n):
+        p[s, a] *= share
+        so_far += p[s, a]
+        cumulative[s, a] = so_far
+    return top, total
+
+
+@compiled
+def loss_of(loss: Any, log_p: Any, p: Any, teacher: Any, log_teacher: Any, s: Any) -> Any:
+    """ℓ of state s, but for the cross-entropy from the teacher, which needs no log p."""
+    n = p.shape[1]
+    total = 0.0
+    if loss == REVERSE_CROSS:
+        for a in range(n):
+            total -= p[s, a] * log_teacher[s, a]
+    elif loss == KL:
+        for a in range(n):
+            if teacher[s, a] > 0:
+                total += teacher[s, a] * (math.log(teacher[s, a]) - log_p[s, a])
+    elif loss == REVERSE_KL:
+        for a in range(n):
+            total += p[s, a] * (log_p[s, a] - log_teacher[s, a])
+    elif loss == JENSEN_SHANNON:
+        for a in range(n):
+            middle = (p[s, a] + teacher[s, a]) / 2
+            if teacher[s, a] > 0:
+                total += teacher[s, a] * math.log(teacher[s, a] / middle) / 2
+            if p[s, a] > 0:
+                total += p[s, a] * (log_p[s, a] - math.log(middle)) / 2
+    elif loss == NEGATIVE_ENTROPY:
+        for a in range(n):
+            total += p[s, a] * log_p[s, a]
+    return total
+
+
+@compiled
+def descend(
+    loss: Any, theta: Any, o: Any, log_p: Any, p: Any, teacher: Any, log_teacher: Any, s: Any,
+    step: Any,
+) -> None:  # fmt: skip
+    """θ_o ← θ_o − step ∇ℓ of state s, for losses other than the cross-entropies to the teacher."""
+    mean = 0.0
+    for a in range(p.shape[1]):
+        # ∂ℓ/∂p_a, up to a constant, takes the place of log p, which is no longer needed.
+        if loss == REVERSE_CROSS:
+            log_p[s, a] = -log_teacher[s, a]
+        elif loss == REVERSE_KL:
+            log_p[s, a] -= log_teacher[s, a]
+        elif loss == JENSEN_SHANNON:
+            middle = max((p[s, a] + teacher[s, a]) / 2, 1e-300)
+            log_p[s, a] = (log_p[s, a] - math.log(middle)) / 2
+        mean += p[s, a] * log_p[s, a]
+    for a in range(p.shape[1]):
+        theta[o, a] -= step * p[s, a] * (log_p[s, a] - mean)
+
+
+@compiled
+def train(
+    world: Any,
+    rule: Any,
+    teacher: Any,
+    log_teacher: Any,
+    teacher_cumulative: Any,
+    teacher_values: Any,
+    theta: Any,
+    state: Any,
+    first: Any,
+    updates: Any,
+    rates: Any,
+    critics: Any,
+    limit: Any,
+) -> Any:
+    """Updates number ``first`` … of one run, in place; steps made, and episodes cut at the limit.
+
+    One update is one episode at fixed θ. What depends on θ is worked out once per episode and
+    state, and applied once: g's terms −∇log πθ(a|s) R̂ add up to Σ R̂ (p − 1_a).
+    """
+    next_state, cumulative, reward, effect, start, observation = world
+    control, loss, channel, bootstrap, baseline, per_step, gate, paid = rule
+    learning_rate, critic_rate, discount, anneal, subtract = rates
+    values, worth = critics
+    n_states, n_actions = teacher.shape
+    n_effects = len(next_state) // n_states
+    # Of each state met in this episode:
+    p, own = np.empty((n_states, n_actions)), np.empty((n_states, n_actions))
+    log_p, cost = np.empty((n_states, n_actions)), np.zeros(n_states)
+    stamp, met = np.full(n_states, -1), np.empty(n_states, np.int64)
+    count, pull = np.zeros(n_states), np.zeros(n_states)
+    value, baseline_of = np.zeros(n_states), np.zeros(n_states)
+    let = np.ones(n_states, np.bool_)
+    # Of each step:
+    states, actions = np.empty(limit + 1, np.int64), np.empty(limit, np.int64)
+    rewards = np.empty(limit)
+    returns = paid or channel > 0 or bootstrap > 0 or baseline > 0
+    to_teacher = loss in (CROSS, KL)
+    needs_log = loss > KL or (loss == KL and channel == NEXT_LOSS)
+    learns_values = gate or bootstrap == OF_STUDENT or baseline == OF_STUDENT
+    steps, cut = 0, 0
+    for k in range(first, first + updates):
+        s = drawn(start, 0, uniform(state))
+        t, distinct = 0, 0
+        guided = 0.0
+        if control == MIXTURE:
+            guided = max(0.0, 1.0 - k / anneal)
+        while s >= 0:
+            if t == limit:
+                cut += 1
+                break
+            if stamp[s] != k:
+                stamp[s] = k
+                met[distinct] = s
+                distinct += 1
+                count[s] = 0.0
+                pull[s] = 0.0
+                o = observation[s]
+                top, total = softmax(theta, o, p, own, s)
+                if needs_log:
+                    norm = top + math.log(total)
+                    for a in range(n_actions):
+                        log_p[s, a] = theta[o, a] - norm
+                if learns_values:
+                    value[s] = values[o]
+                    if gate:
+                        let[s] = teacher_values[s] > value[s]
+                if subtract:
+                    baseline_of[s] = worth[o]
+                if channel == NEXT_LOSS:
+                    cost[s] = 0.0
+                    if loss == CROSS and let[s]:
+                        cost[s] = top + math.log(total)
+                        for a in range(n_actions):
+                            cost[s] -= teacher[s, a] * theta[o, a]
+                    elif let[s]:
+                        cost[s] = loss_of(loss, log_p, p, teacher, log_teacher, s)
+            u = uniform(state)
+            if control == STUDENT:
+                a = drawn(own, s, u)
+            elif control == TEACHER:
+                a = drawn(teacher_cumulative, s, u)
+            elif control == UNIFORM:
+                a = min(int(u * n_actions), n_actions - 1)
+            elif uniform(state) < guided:
+                a = drawn(teacher_cumulative, s, u)
+            else:
+                a = drawn(own, s, u)
+            row = s * n_effects + effect[a]
+            outcome = drawn(cumulative, row, uniform(state))
+            states[t], actions[t], rewards[t] = s, a, reward[row, outcome]
+            s = next_state[row, outcome]
+            t += 1
+        steps += t
+        # Back through the episode: what comes after the end is 0.
+        to_go, paid_to_go, after = 0.0, 0.0, -1
+        for i in range(t - 1, -1, -1):
+            s, a = states[i], actions[i]
+            count[s] += 1.0
+            if returns:
+                now = rewards[i] if paid else 0.0
+                if bootstrap == OF_TEACHER and after >= 0:
+                    now += discount * teacher_values[after]
+                elif bootstrap == OF_STUDENT and after >= 0:
+                    now += discount * value[after]
+                if baseline == OF_TEACHER:
+                    now -= teacher_values[s]
+                elif baseline == OF_STUDENT:
+                    now -= value[s]
+                if channel == LOG_TEACHER:
+                    now += log_teacher[s, a]
+                elif channel == NEXT_LOSS and after >= 0:
+                    now -= discount * cost[after]
+                elif channel == NEXT_LOG_TEACHER and after >= 0:
+                    now += discount * log_teacher[after, actions[i + 1]]
+                to_go = now if per_step else now + discount * to_go
+                weight = to_go
+                o = observation[s]
+                if subtract:
+                    weight -= baseline_of[s]
+                    worth[o] += critic_rate * (to_go - worth[o])
+                pull[s] += weight
+                theta[o, a] += learning_rate * weight
+            if learns_values:
+                o = observation[s]
+                paid_to_go = rewards[i] + discount * paid_to_go
+                values[o] += critic_rate * (paid_to_go - values[o])
+            after = s
+        for d in range(distinct):
+            s = met[d]
+            o = observation[s]
+            push = learning_rate * count[s]
+            if to_teacher and let[s]:
+                both = learning_rate * pull[s] + push
+                for a in range(n_actions):
+                    theta[o, a] += push * teacher[s, a] - both * p[s, a]
+            elif returns:
+                both = learning_rate * pull[s]
+                for a in range(n_actions):
+                    theta[o, a] -= both * p[s, a]
+            if loss != NONE and not to_teacher and let[s]:
+                descend(loss, theta, o, log_p, p, teacher, log_teacher, s, push)
+    return steps, cut
+
+
+@compiled
+def watch(
+    world: Any,
+    control: Any,
+    teacher: Any,
+    log_teacher: Any,
+    teacher_cumulative: Any,
+    theta: Any,
+    state: Any,
+    episodes: Any,
+    discount: Any,
+    limit: Any,
+    found: Any,
+) -> None:
+    """Means over episodes of a control policy: return, discounted return, H×(π‖πθ), length.
+
+    The cross-entropy is the mean over all states that were met, each as often as it was met.
+    """
+    next_state, cumulative, reward, effect, start, observation = world
+    n_states, n_actions = teacher.shape
+    n_effects = len(next_state) // n_states
+    p, own = np.empty((n_states, n_actions)), np.empty((n_states, n_actions))
+    cost, known = np.empty(n_states), np.zeros(n_states, np.bool_)
+    paid, discounted, far, steps = 0.0, 0.0, 0.0, 0
+    for _ in range(episodes):
+        s = drawn(start, 0, uniform(state))
+        weight, t = 1.0, 0
+        while s >= 0 and t < limit:
+            if not known[s]:
+                known[s] = True
+                o = observation[s]
+                top, total = softmax(theta, o, p, own, s)
+                norm = top + math.log(total)
+                cost[s] = 0.0
+                for a in range(n_actions):
+                    cost[s] -= teacher[s, a] * (theta[o, a] - norm)
+            far += cost[s]
+            u = uniform(state)
+            if control == STUDENT:
+                a = drawn(own, s, u)
+            elif control == TEACHER:
+                a = drawn(teacher_cumulative, s, u)
+            else:
+                a = min(int(u * n_actions), n_actions - 1)
+            row = s * n_effects + effect[a]
+            outcome = drawn(cumulative, row, uniform(state))
+            paid += reward[row, outcome]
+            discounted += weight * reward[row, outcome]
+            weight *= discount
+            s = next_state[row, outcome]
+            t += 1
+        steps += t
+    found[0], found[1] = paid / episodes, discounted / episodes
+    found[2], found[3] = far / steps, steps / episodes
+
+
+@spread
+def train_all(
+    worlds: Any,
+    rule: Any,
+    teachers: Any,
+    rates: Any,
+    schedule: Any,
+    sizes: Any,
+    initial: Any,
+    controls: Any,
+    found: Any,
+    made: Any,
+    thetas: Any,
+) -> None:
+    """Every run: train up to each checkpoint, then watch. Runs share nothing but their inputs."""
+    next_state, cumulative, reward, effect, start, observation = worlds
+    teacher, log_teacher, teacher_cumulative, teacher_values = teachers
+    seed, repeats, watched, limit, keep = sizes
+    n_observations = len(initial)
+    runs = len(next_state) * repeats
+    for r in prange(runs):
+        w = r // repeats
+        world = (
+            next_state[w], cumulative[w], reward[w], effect, start[w : w + 1], observation[w]
+        )  # fmt: skip
+        theta = initial.copy()
+        critics = (np.zeros(n_observations), np.zeros(n_observations))
+        state, eyes = seeded(seed, 2 * r), seeded(seed, 2 * r + 1)
+        done, steps, cut = 0, 0, 0
+        for c in range(len(schedule)):
+            more, over = train(
+                world, rule, teacher[w], log_teacher[w], teacher_cumulative[w],
+                teacher_values[w], theta, state, done, schedule[c] - done, rates, critics, limit,
+            )  # fmt: skip
+            steps += more
+            cut += over
+            done = schedule[c]
+            made[r, c, 0] = steps
+            made[r, c, 1] = cut
+            for q in range(len(controls)):
+                watch(
+                    world, controls[q], teacher[w], log_teacher[w], teacher_cumulative[w],
+                    theta, eyes, watched, rates[2], limit, found[r, c, q],
+                )  # fmt: skip
+        if keep:
+            thetas[r] = theta
+
+
+@spread
+def learn_q(
+    worlds: Any,
+    episodes: Any,
+    rate: Any,
+    epsilon: Any,
+    discount: Any,
+    seed: Any,
+    limit: Any,
+    q: Any,
+) -> None:
+    """ε-greedy Q-learning; ``q`` ``[W, O, A]`` in place. Ties are broken at random."""
+    next_state, cumulative, reward, effect, start, observation = worlds
+    n_actions = len(effect)
+    n_effects = next_state.shape[1] // observation.shape[1]
+    for w in prange(len(next_state)):
+        state = seeded(seed, w)
+        to, chance, paid, seen, own = next_state[w], cumulative[w], reward[w], observation[w], q[w]
+        for _ in range(episodes):
+            s = drawn(start, w, uniform(state))
+            t = 0
+            while s >= 0 and t < limit:
+                o = seen[s]
+                a = min(int(uniform(state) * n_actions), n_actions - 1)
+                if uniform(state) >= epsilon:
+                    # From a random place on: among equals each is as likely as gaps allow.
+                    best = a
+                    for step in range(1, n_actions):
+                        other = a + step
+                        if other >= n_actions:
+                            other -= n_actions
+                        if own[o, other] > own[o, best]:
+                            best = other
+                    a = best
+                row = s * n_effects + effect[a]
+                outcome = drawn(chance, row, uniform(state))
+                target = paid[row, outcome]
+                s = to[row, outcome]
+                if s >= 0:
+                    ahead = seen[s]
+                    top = own[ahead, 0]
+                    for b in range(1, n_actions):
+                        top = max(top, own[ahead, b])
+                    target += discount * top
+                own[o, a] += rate * (target - own[o, a])
+                t += 1
+
+
+@spread
+def sample_values(
+    worlds: Any, policy: Any, episodes: Any, discount: Any, seed: Any, limit: Any, values: Any,
+    visits: Any,
+) -> None:  # fmt: skip
+    """Every-visit Monte-Carlo means of a policy ``[W, S, A]`` (cumulated); in place ``[W, S]``."""
+    next_state, cumulative, reward, effect, start, observation = worlds
+    n_effects = next_state.shape[1] // observation.shape[1]
+    for w in prange(len(next_state)):
+        state = seeded(seed, w)
+        to, chance, paid, acting = next_state[w], cumulative[w], reward[w], policy[w]
+        states, rewards = np.empty(limit, np.int64), np.empty(limit)
+        for _ in range(episodes):
+            s = drawn(start, w, uniform(state))
+            t = 0
+            while s >= 0 and t < limit:
+                row = s * n_effects + effect[drawn(acting, s, uniform(state))]
+                outcome = drawn(chance, row, uniform(state))
+                states[t], rewards[t] = s, paid[row, outcome]
+                s = to[row, outcome]
+                t += 1
+            to_go = 0.0
+            for i in range(t - 1, -1, -1):
+                to_go = rewards[i] + discount * to_go
+                visits[w, states[i]] += 1
+                values[w, states[i]] += to_go
+        for s in range(values.shape[1]):
+            if visits[w, s] > 0:
+                values[w, s] /= visits[w, s]

@@ -1,0 +1,104 @@
+"""Many MDPs of one size, laid out for the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checks import InvalidInput, invalid
+from ._mdp import MDP, check_mdp, trapped_states
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """W MDPs with as many states, outcomes and actions each; make them with :func:`worlds`.
+
+    Attributes:
+        next_state: ``[W, S, E, K]`` int32; −1: the end.
+        cumulative: ``[W, S, E, K]``, cumulated probabilities.
+        reward: ``[W, S, E, K]``.
+        effect: ``[A]``, the same for all.
+        start: ``[W, S]``, cumulated.
+        observation: ``[W, S]``.
+    """
+
+    next_state: NDArray[np.int32]
+    cumulative: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    effect: NDArray[np.int64]
+    start: NDArray[np.float64]
+    observation: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.next_state)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(W, S, A)."""
+        return (*self.next_state.shape[:2], len(self.effect))
+
+    @property
+    def n_observations(self) -> int:
+        """Rows of a policy: the most that any of the worlds needs."""
+        return int(self.observation.max()) + 1
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What the compiled loops take: a row for each state and effect."""
+        flat = (len(self), -1, self.next_state.shape[-1])
+        outcomes = (self.next_state, self.cumulative, self.reward)
+        return (
+            *(array.reshape(flat) for array in outcomes), self.effect, self.start,
+            self.observation,
+        )  # fmt: skip
+
+
+def worlds(mdps: Sequence[MDP]) -> Worlds:
+    """Lay out MDPs of one size side by side.
+
+    Raises:
+        InvalidInput: if one contradicts itself, has another size than the first, or holds a state
+            from which no episode ends: the simulator waits for ends.
+
+    Example:
+        >>> from didact.tasks import corridor
+        >>> worlds([corridor(3), corridor(3)]).shape
+        (2, 7, 2)
+    """
+    mdps = list(mdps)
+    if not mdps:
+        raise invalid("mdps", "at least one MDP", mdps)
+    sizes = [(mdp.next_state.shape, tuple(mdp.effect.tolist())) for mdp in mdps]
+    for w, (mdp, size) in enumerate(zip(mdps, sizes, strict=True)):
+        check_mdp(mdp)
+        if size != sizes[0]:
+            raise InvalidInput(
+                "Parameter `mdps` should hold MDPs with as many states, outcomes and actions each. "
+                f"Found arrays {size[0]} in number {w}, {sizes[0][0]} in number 0, or actions with "
+                "other effects."
+            )
+        if len(trapped := trapped_states(mdp)):
+            raise InvalidInput(
+                f"Every state of an MDP should lead to an end. Found {len(trapped)} states of "
+                f"number {w} from which no episode ends, the first {trapped[0]}."
+            )
+
+    def stacked(name: str, kind: Any) -> Any:
+        return np.ascontiguousarray(np.stack([getattr(mdp, name) for mdp in mdps]), dtype=kind)
+
+    return Worlds(
+        stacked("next_state", np.int32),
+        _cumulated(stacked("probability", np.float64)),
+        stacked("reward", np.float64),
+        np.ascontiguousarray(mdps[0].effect, dtype=np.int64),
+        _cumulated(stacked("start", np.float64)),
+        stacked("observation", np.int64),
+    )
+
+
+def _cumulated(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.cumsum(probability, -1)
