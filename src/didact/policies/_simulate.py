@@ -57,6 +57,7 @@ def simulate(
     initial: ArrayLike | None = None,
     baseline: bool = False,
     anneal: int = 0,
+    floor: float = LEAST_TEACHER_PROBABILITY,
     checkpoints: int | Sequence[int] = 20,
     watched: int = 100,
     controls: Sequence[Control] = (Control.STUDENT,),
@@ -89,6 +90,8 @@ def simulate(
         baseline: subtract a critic of R̂, fitted at the same rate, from R̂.
         anneal: with control by a mixture: the teacher acts with probability
             ``max(0, 1 − k / anneal)`` in each step of update k.
+        floor: log π is taken of at least this probability: a deterministic teacher's is −∞, and the
+            smaller the floor, the larger a single mistake in the return.
         checkpoints: how many looks at even distances, or after which updates to look.
         watched: episodes of each look.
         controls: policies whose episodes are watched.
@@ -118,6 +121,7 @@ def simulate(
     check_integer("watched", watched)
     check_integer("limit", limit)
     check_integer("anneal", anneal, at_least=1 if rule.control is Control.MIXTURE else 0)
+    check_number("floor", floor, above=0, at_most=1)
     check_number("learning_rate", learning_rate, above=0)
     check_number("critic_rate", critic_rate, above=0, at_most=1)
     check_number("discount", discount, at_least=0, at_most=1)
@@ -150,7 +154,7 @@ def simulate(
             int(rule.control), int(rule.loss), int(rule.channel), int(rule.bootstrap),
             int(rule.baseline), rule.per_step, rule.gate, rule.reward,
         ),
-        (pi, np.log(np.maximum(pi, LEAST_TEACHER_PROBABILITY)), np.cumsum(pi, -1), v),
+        (pi, np.log(np.maximum(pi, floor)), np.cumsum(pi, -1), v),
         (learning_rate, critic_rate, discount, float(anneal), baseline),
         schedule,
         (seed, runs, watched, limit, logits),
