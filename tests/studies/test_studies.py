@@ -97,3 +97,18 @@ def test_no_cells_no_figures(tmp_path: Path) -> None:
         assert study.cells(tmp_path) == []
         assert plot_study(study, tmp_path) == []
         assert study.table([]).startswith("|")
+
+
+def test_the_loss_of_life_is_the_distance_from_the_mixtures() -> None:
+    from didact.studies._ldt_life import Mixtures, mixed_mse, third_layers_mse
+
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(4, 9, 5, 7, 7, generator=generator).double()
+    boards = torch.randint(2, (4, 3, 7, 7), generator=generator).double()
+    logits = torch.randn(3, 9, 5, generator=generator).double()
+    mixtures = torch.einsum("tkl,bthw->bklhw", logits.softmax(0), boards)
+    targets = Mixtures(logits)(boards)
+    layers = tuple(maps.flatten(3).mT.unbind(1))
+    torch.testing.assert_close(mixed_mse(layers, targets), (maps - mixtures).square().mean())
+    third = (maps - mixtures)[:, 2::3].square().mean()
+    torch.testing.assert_close(third_layers_mse(layers, targets), third)

@@ -59,7 +59,7 @@ class Run:
 class Student(nn.Module):
     """Three convolutions per step of the game, then the centre cell's maps → one logit.
 
-    Taught are the maps before their ReLU, ``[batch, layers, filters, size, size]``.
+    Taught are the maps of each layer before their ReLU, ``[batch, size², filters]``.
     """
 
     def __init__(self, filters: int, scale: float) -> None:
@@ -72,14 +72,15 @@ class Student(nn.Module):
                 if name.endswith("weight"):
                     weight.mul_(scale)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         taught = []
         for layer in self.layers:
-            h = layer(x)
-            taught.append(h)
+            # Maps last in memory: on a CPU convolutions then take half the time.
+            h = layer(x).contiguous(memory_format=torch.channels_last)
+            taught.append(h.permute(0, 2, 3, 1).flatten(1, 2))
             x = h.relu()
         centre = x[..., x.shape[-2] // 2, x.shape[-1] // 2]
-        return self.output(centre).squeeze(-1), torch.stack(taught, 1)
+        return self.output(centre).squeeze(-1), tuple(taught)
 
 
 class Mixtures(nn.Module):
@@ -97,18 +98,27 @@ class Mixtures(nn.Module):
         return x_star, self.logits.expand(len(x_star), *self.logits.shape)
 
 
-def mixed_mse(activations: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean squared distance of all maps from their mixtures of boards."""
+def mixed_mse(activations: Sequence[Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean squared distance of all maps from their mixtures of boards.
+
+    ``Σ (h − Σ_t w_t x_t)² = Σ h² − 2 Σ_t w_t ⟨h, x_t⟩ + Σ_ts w_t w_s ⟨x_t, x_s⟩``: the mixtures
+    themselves, as large as the maps, are never made.
+    """
     boards, logits = targets
-    wanted = torch.einsum("tkl,bthw->bklhw", logits[0].softmax(0), boards)
-    return F.mse_loss(activations, wanted)
+    boards = boards.flatten(2)
+    gram = (boards @ boards.mT).sum(0)
+    total: Tensor | float = 0.0
+    for maps, weights in zip(activations, logits[0].softmax(0).unbind(1), strict=True):
+        along = (boards @ maps * weights).sum()
+        total = total + maps.square().sum() - 2 * along + (gram @ weights * weights).sum()
+    return torch.as_tensor(total) / sum(maps.numel() for maps in activations)
 
 
-def third_layers_mse(activations: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+def third_layers_mse(activations: Sequence[Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
     """The same of every third layer alone."""
     boards, logits = targets
     third = slice(LAYERS_PER_STEP - 1, None, LAYERS_PER_STEP)
-    return mixed_mse(activations[:, third], (boards, logits[:, :, third]))
+    return mixed_mse(activations[third], (boards, logits[:, :, third]))
 
 
 def oracle_logits(order: Tensor, filters: int) -> Tensor:
