@@ -47,7 +47,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_simulate(commands)
     _add_study(commands)
+    _add_rules(commands)
     return parser
+
+
+def _add_rules(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rules = commands.add_parser(
+        "rules",
+        allow_abbrev=False,
+        help="the rules of policy distillation, and which are gradients",
+        description="The family of Czarnecki et al. (2019), a row for each rule: who acts, the "
+        "loss of a state, the reward of a step, and the loss of which the update is the gradient.",
+    )
+    rules.set_defaults(run=_rules)
+
+
+def _rules(options: argparse.Namespace, command: str) -> None:
+    from .policies import rules_table
+
+    print(rules_table(plain=True))
 
 
 def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

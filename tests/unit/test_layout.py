@@ -21,7 +21,7 @@ MAY_USE = {
     "hindsight": SHARED | {"unroll", "privileged", "agreement", "runs", "export"},
     "studies": SHARED
     | {"unroll", "privileged", "policies", "skips", "agreement", "tasks", "runs", "export"},
-    "cli": {"_checks", "hindsight", "tasks", "runs", "studies"},
+    "cli": {"_checks", "hindsight", "policies", "tasks", "runs", "studies"},
     "__init__": {"_checks"},
 }
 

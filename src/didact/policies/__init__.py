@@ -1,7 +1,7 @@
 """Policy distillation: one family of update rules, which are gradients, and when to use which.
 
-A rule is a record, :class:`Rule`; all of them are in :data:`RULES`, each also under its name. What
-reads a rule:
+A rule is a record, :class:`Rule`; all of them are in :data:`RULES`, each also under its name;
+:func:`rules_table` prints them, :func:`recommend` picks one. What reads a rule:
 
 - :func:`surrogate`: the loss whose gradient is the update, for any policy network and
   :class:`Episodes` of any lengths; :func:`returns`, :func:`divergence`.
@@ -27,6 +27,7 @@ from ._exact import (
     visitation,
 )
 from ._mdp import MDP, Dense, dense
+from ._recommend import Recommendation, recommend
 from ._rule import (
     RULES,
     Channel,
@@ -53,6 +54,7 @@ from ._rule import (
 )
 from ._simulate import Simulated, estimate_values, policy_of, q_learning, simulate
 from ._surrogate import Episodes, returns, surrogate
+from ._table import rules_table
 from ._worlds import Worlds, worlds
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "Dense",
     "Episodes",
     "Loss",
+    "Recommendation",
     "Rule",
     "Simulated",
     "Value",
@@ -86,9 +89,11 @@ __all__ = [
     "on_policy_distill",
     "policy_of",
     "q_learning",
+    "recommend",
     "reinforce",
     "returns",
     "reverse_kl",
+    "rules_table",
     "simulate",
     "state_loss",
     "surrogate",

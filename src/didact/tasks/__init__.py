@@ -5,7 +5,8 @@
 - :func:`game_of_life`: the label is what became of the centre cell.
 - :func:`dials`: a label of which hindsight knows as much as one likes.
 - :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
-  processes as plain arrays, :class:`MDP`.
+  processes as plain arrays, :class:`MDP`; :func:`register_environments` makes them
+  Gymnasium's.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
@@ -18,6 +19,7 @@ from ._grid_world import GridWorld, grid_world
 from ._life import Life, game_of_life
 from ._mdp import MDP, random_mdp
 from ._mujoco import Rollouts, mujoco_rollouts
+from ._register import register_environments
 from ._reward_model import RewardModel, RewardScale
 from ._simulate import simulate
 from ._simulator import Environment
@@ -45,6 +47,7 @@ __all__ = [
     "mujoco_rollouts",
     "oscillation_mdp",
     "random_mdp",
+    "register_environments",
     "simulate",
     "task_a",
     "task_b",

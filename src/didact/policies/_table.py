@@ -1,0 +1,56 @@
+"""The rules as a table, made from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from unicodedata import combining
+
+from ._rule import RULES, Control, Rule
+
+HEADER = ("rule", "q", "ℓ_t", "r̂_i", "R̂_t", "gradient of", "+R")
+
+
+def rules_table(rules: Sequence[Rule] = RULES, *, plain: bool = False) -> str:
+    """Table 1, larger: a row for each rule.
+
+    Args:
+        rules: which.
+        plain: aligned columns for a terminal in place of Markdown.
+
+    Example:
+        >>> from didact.policies import n_distill
+        >>> print(rules_table([n_distill], plain=True))
+        rule       q   ℓ_t       r̂_i                  R̂_t            gradient of      +R
+        n_distill  πθ  H×(π‖πθ)  − γ H×(π‖πθ)(s_i+1)  Σ γ^(i−t) r̂_i  E_πθ Σ H×(π‖πθ)  yes
+    """
+    rows: list[tuple[str, ...]] = [HEADER]
+    for rule in rules:
+        extended = rule.control is Control.STUDENT and not rule.reward
+        rows.append(
+            (
+                rule.name if plain else f"`{rule.name}`",
+                rule.control_equation,
+                rule.loss_equation,
+                rule.reward_equation,
+                "r̂_t" if rule.per_step else "Σ γ^(i−t) r̂_i" if rule.returns else "0",
+                rule.objective or "nothing",
+                "yes" if extended else "",
+            )
+        )
+    if plain:
+        widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        )
+    rows.insert(1, ("---",) * len(HEADER))
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    )
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: accents that stand on other letters take none."""
+    return sum(not combining(letter) for letter in text)
