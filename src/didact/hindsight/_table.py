@@ -159,9 +159,11 @@ def _inferred(cells: pd.Series) -> pd.Series:
 
     there = cells.notna()
     values = pd.to_numeric(cells, errors="coerce").astype("float64")
-    if bool((values.notna() == there).all()):
-        huge = cells[values.abs() >= EXACT]
-        return cells if bool(huge.str.fullmatch(r"[+-]?\d+").any()) else values
+    numbers = values.to_numpy()
+    if (np.isnan(numbers) != there.to_numpy()).all():
+        huge = np.abs(numbers) >= EXACT
+        whole = huge.any() and cells[huge].str.fullmatch(r"[+-]?\d+").any()
+        return cells if whole else values
     if bool(cells[there].str.fullmatch(_ISO).all()):
         stamps = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
         if bool((stamps.notna() == there).all()):
@@ -188,7 +190,7 @@ def _read_parquet(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFra
                 continue  # lists and the like: refused only where a column of them is used
         gone = absent(table[name])
         if na:
-            gone |= np.isin(texts(table[name]).astype(str), na)
+            gone = gone | np.isin(texts(table[name]).astype(str), na)
         table[name] = table[name].mask(gone)
     return table
 

@@ -126,7 +126,7 @@ def _after_a_step(rows: Rows, all_rows: bool) -> torch.Tensor:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     settings = _settings(
-        "ldt", head="plain", all_rows=all_rows, batch_size=4, dropout=0.0, alpha=0.0,
+        "ldt", head="plain", all_rows=all_rows, batch_size=2, dropout=0.0, alpha=0.0,
         meta_learning_rate=0.0,
     )  # fmt: skip
     made = course(

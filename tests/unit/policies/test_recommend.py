@@ -1,6 +1,7 @@
 """Figure 1 as a function, and the table."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,8 @@ def test_the_table_has_a_row_for_every_rule_and_says_what_records_say() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     plain = rules_table(plain=True).splitlines()
     assert len(plain) == len(RULES) + 1
+
+
+def test_the_table_of_the_documents_is_the_records() -> None:
+    page = Path(__file__).parents[3] / "docs" / "policies.md"
+    assert rules_table() in page.read_text()
