@@ -13,6 +13,12 @@ from . import (
     _ldt_mujoco,
     _ldt_task_a,
     _ldt_task_b,
+    _pd_actions,
+    _pd_control,
+    _pd_corridor,
+    _pd_divergences,
+    _pd_flawed_teacher,
+    _pd_oscillation,
 )
 from ._config import Size, config_of, find
 from ._publish import plot_study, write_tables
@@ -26,6 +32,12 @@ STUDIES = (
     _ldt_ablations.study,
     _ldt_model_based.study,
     _dials.study,
+    _pd_oscillation.study,
+    _pd_control.study,
+    _pd_actions.study,
+    _pd_flawed_teacher.study,
+    _pd_corridor.study,
+    _pd_divergences.study,
 )
 
 __all__ = [

@@ -1,0 +1,180 @@
+"""Who should act while a policy is distilled: figure 3 of Distilling policy distillation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._grids import (
+    CONTROLS,
+    ControlName,
+    Run,
+    chunks,
+    curve,
+    draw,
+    reached,
+    same_size,
+    teacher_level,
+    train,
+)
+from ._numbers import markdown
+from ._study import Cell, Rounds, Study
+
+LEVEL = 0.95
+"""Of the teacher's return: what counts as having reached it."""
+COLOURS = {"student": "C0", "teacher": "C1", "uniform": "C2"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Who should act while a policy is distilled: figure 3 of Distilling policy distillation."""
+
+    worlds: int = 1000
+    """Random grid worlds."""
+    temperatures: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
+    """Of the teacher's Boltzmann policy; 0: greedy."""
+    controls: tuple[ControlName, ...] = ("student", "teacher", "uniform")
+    """Who acts."""
+    updates: int = 30_000
+    """Episodes of training; the teacher has as many."""
+    discount: float = 0.99
+    """γ; the appendix also tries 0.95 and 0.999."""
+    view: int = 0
+    """k of the (2k + 1)² window that is seen; 0: the whole state. The appendix tries 2 and more."""
+    chunk: int = 100
+    """Worlds per cell."""
+
+
+def plan(config: Config, shared: Path) -> Rounds:
+    """Every temperature and control policy on every chunk of worlds."""
+    yield [
+        Run(
+            rule="on_policy_distill", control=control, temperature=temperature, first=first,
+            count=count, updates=config.updates, discount=config.discount, view=config.view,
+            across=True,
+        )
+        for first, count in chunks(config.worlds, config.chunk)
+        for temperature in config.temperatures
+        for control in config.controls
+    ]  # fmt: skip
+
+
+def _found(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
+    found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
+    for cell in same_size(cells):
+        if cell.run.discount == 0.99 and not cell.run.view:
+            found[cell.run.temperature, cell.run.control].append(cell)
+    return dict(sorted(found.items()))
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Updates until the teacher's return, and cross-entropies at the end."""
+    found = _found(cells)
+    rows = []
+    for (temperature, control), group in found.items():
+        returns, level = curve(group, "returns"), teacher_level(group)
+        took = reached(returns, LEVEL * level)
+        own = found.get((temperature, "student"))
+        ratio = took / reached(curve(own, "returns"), LEVEL * level) if own else float("nan")
+        last = [curve(group, "cross_entropy", met) for met in CONTROLS]
+        rows.append(
+            [
+                f"{temperature:g}", control, str(returns.worlds), f"{level:.2f}",
+                f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}", f"{took:.0f}", f"{ratio:.1f}",
+                *(f"{c.mean[-1]:.3f}" for c in last),
+            ]
+        )  # fmt: skip
+    header = [
+        "T", "who acts", "worlds", "teacher's return", "student's at the end",
+        f"updates to {LEVEL:.0%} of it", "times the student's",
+        *(f"H× where {control} goes" for control in CONTROLS),
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figure 3, left and right."""
+    from matplotlib.figure import Figure
+
+    found = _found(cells)
+    temperatures = sorted({temperature for temperature, _ in found})
+    if not temperatures:
+        return {}
+    figure = Figure(figsize=(12, 2.4 * len(temperatures)), layout="constrained")
+    grid = figure.subplots(len(temperatures), 4, squeeze=False)
+    for row, temperature in zip(grid, temperatures, strict=True):
+        for control in CONTROLS:
+            group = found.get((temperature, control))
+            if not group:
+                continue
+            for axes, met in zip(row, CONTROLS, strict=False):
+                draw(axes, curve(group, "cross_entropy", met), control, color=COLOURS[control])
+            draw(row[3], curve(group, "returns"), control, color=COLOURS[control])
+        row[3].axhline(teacher_level(group or []), color="0.5", linewidth=0.8) if group else None
+        row[0].set_ylabel(f"T = {temperature:g}")
+    for axes, met in zip(grid[0], CONTROLS, strict=False):
+        axes.set_title(f"H×(π‖πθ) where the {met} goes", fontsize="medium")
+    grid[0][3].set_title("return", fontsize="medium")
+    grid[0][3].legend(frameon=False, fontsize="small", title="who acts")
+    for axes in grid[-1]:
+        axes.set_xlabel("updates")
+    return {"figure-3": figure, "figure-3-right": _speed(found)}
+
+
+def _speed(found: dict[tuple[float, str], list[Cell]]) -> Any:
+    """Per world, how much faster student-driven distillation is, by the teacher's determinism."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, name in zip(panels, ("cross_entropy", "returns"), strict=True):
+        for temperature in sorted({temperature for temperature, _ in found}):
+            pairs = _by_world(found.get((temperature, "student"), []), name)
+            others = _by_world(found.get((temperature, "teacher"), []), name)
+            worlds = sorted(set(pairs) & set(others))
+            if not worlds:
+                continue
+            certain = [pairs[w][0] for w in worlds]
+            a, b = (np.array([each[w][1] for w in worlds]) for each in (pairs, others))
+            ratio = b / a if name == "cross_entropy" else a / b
+            axes.plot(certain, ratio, ".", markersize=2, label=f"T = {temperature:g}", alpha=0.5)
+        axes.set(xlabel="teacher's determinism, mean max π", title=f"ratio of areas: {name}")
+        axes.set_ylim(0, 4)
+        axes.axhline(1, color="0.5", linewidth=0.8)
+    panels[0].legend(frameon=False, fontsize="small", markerscale=4)
+    return figure
+
+
+def _by_world(cells: Sequence[Cell], name: str) -> dict[int, tuple[float, float]]:
+    """World → (determinism, area)."""
+    return {
+        cell.run.first + k: (cell.record["determinism"][k], cell.record["area"][name][k])
+        for cell in cells
+        for k in range(cell.run.count)
+    }
+
+
+FULL = Config()
+
+study = Study(
+    name="pd-control",
+    claim="Czarnecki et al. 2019, figure 3: with the student in control it reaches the teacher's "
+    "return in about 3 times fewer steps than with the teacher, about 10 times fewer than with a "
+    "uniform policy; the uniform policy is best over the whole state space, slowly; the teacher is "
+    "best on its own states alone.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=FULL,
+    smoke=Config(worlds=2, temperatures=(0.0,), updates=30, chunk=2),
+    plan=plan,
+    train=train,
+    value=lambda record: -record["returns"]["student"][-1][0],
+    table=table,
+    plot=plot,
+)

@@ -1,0 +1,183 @@
+"""A corridor, a good and a bad teacher: figures 6 and 9 of Distilling policy distillation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..policies import Control, simulate, worlds
+from ..tasks import corridor
+from ._grids import moments, named, schedule
+from ._numbers import markdown
+from ._study import Cell, Log, Record, Rounds, Study
+
+TeacherName = Literal["optimal", "adversarial", "adversarial, printed"]
+RULES = (
+    "teacher_distill", "on_policy_distill", "n_distill", "exp_entropy_regularised",
+    "td_teacher_value", "teacher_v_reward", "reinforce", "actor_critic",
+)  # fmt: skip
+TEACHERS: tuple[TeacherName, ...] = ("optimal", "adversarial", "adversarial, printed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that decides the numbers of one cell."""
+
+    rule: str
+    """As ``didact rules`` names it."""
+    half: int
+    """T: 2T + 1 states."""
+    teacher: TeacherName
+    """optimal: right, V_π. adversarial: left, with −V_opt. printed: left, with V_opt."""
+    runs: int = 1000
+    """Students."""
+    updates: int = 1000
+    """Episodes."""
+    learning_rate: float = 0.1
+    """Of the student."""
+    discount: float = 0.99
+    """γ."""
+    floor: float = 1e-8
+    """log π is taken of at least this."""
+    limit: int = 1000
+    """Longer episodes are cut."""
+    watched: int = 1
+    """Episodes at each checkpoint."""
+    checkpoints: int = 30
+    """On a logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A corridor, a good and a bad teacher: figures 6 and 9."""
+
+    halves: tuple[int, ...] = (5, 10, 20)
+    """T: 2T + 1 states; figure 6 has 5."""
+    teachers: tuple[TeacherName, ...] = TEACHERS
+    """optimal: right, V_π. adversarial: left, with −V_opt. printed: left, with V_opt."""
+    rules: tuple[str, ...] = RULES
+    """As ``didact rules`` names them."""
+    runs: int = 1000
+    """Students."""
+    updates: int = 1000
+    """Episodes."""
+    floor: float = 1e-8
+    """log π is taken of at least this."""
+
+
+def plan(config: Config, shared: Path) -> Rounds:
+    """Every rule, teacher and length."""
+    yield [
+        Run(
+            rule=rule, half=half, teacher=teacher, runs=config.runs, updates=config.updates,
+            floor=config.floor,
+        )
+        for half in config.halves
+        for teacher in config.teachers
+        for rule in config.rules
+    ]  # fmt: skip
+
+
+def train(run: Run, shared: Path, log: Log) -> Record:
+    """One cell: ``updates``, ``returns`` [(mean, variance)], ``cut`` episodes, ``seconds``."""
+    began = time.process_time()
+    many = worlds([corridor(run.half)])
+    states = 2 * run.half + 1
+    right = float(run.teacher == "optimal")
+    policy = np.tile([1 - right, right], (states, 1))
+    best = run.discount ** np.arange(states - 1, -1, -1.0)
+    rule = named(run.rule)
+    found = simulate(
+        rule, many, policy, updates=run.updates, seed=0, runs=run.runs, discount=run.discount,
+        learning_rate=run.learning_rate, floor=run.floor, limit=run.limit, watched=run.watched,
+        teacher_values=-best if run.teacher == "adversarial" else best,
+        checkpoints=schedule(run.updates, run.checkpoints), controls=[Control.STUDENT],
+    )  # fmt: skip
+    return {
+        "updates": found.updates.tolist(),
+        "returns": [moments(found.returns[:, c, 0]) for c in range(len(found.updates))],
+        "cut": int(found.cut[:, -1].sum()),
+        "seconds": round(time.process_time() - began, 1),
+    }
+
+
+def _found(cells: Sequence[Cell]) -> dict[tuple[int, str, str], Cell]:
+    longest = max((cell.run.updates for cell in cells), default=0)
+    return {
+        (cell.run.half, cell.run.teacher, cell.run.rule): cell
+        for cell in cells
+        if cell.run.updates == longest
+    }
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Returns after a tenth of the updates and at the end."""
+    found = _found(cells)
+    rows = []
+    for half in sorted({half for half, _, _ in found}):
+        for teacher in TEACHERS:
+            for rule in RULES:
+                cell = found.get((half, teacher, rule))
+                if cell is None:
+                    continue
+                updates = cell.record["updates"]
+                early = int(np.searchsorted(updates, updates[-1] / 10))
+                rows.append(
+                    [
+                        str(half), teacher, rule, str(cell.run.runs),
+                        f"{cell.record['returns'][early][0]:.2f}",
+                        f"{cell.record['returns'][-1][0]:.2f}", str(cell.record["cut"]),
+                    ]
+                )  # fmt: skip
+    header = ["T", "teacher", "rule", "runs", "return after a tenth", "at the end", "cut episodes"]
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figures 6 and 9."""
+    from matplotlib.figure import Figure
+
+    found = _found(cells)
+    halves = sorted({half for half, _, _ in found})
+    teachers = [t for t in TEACHERS if any(teacher == t for _, teacher, _ in found)]
+    if not halves:
+        return {}
+    figure = Figure(figsize=(4 * len(teachers), 2.6 * len(halves)), layout="constrained")
+    grid = figure.subplots(len(halves), len(teachers), squeeze=False, sharey=True)
+    for row, half in zip(grid, halves, strict=True):
+        for axes, teacher in zip(row, teachers, strict=True):
+            for k, rule in enumerate(RULES):
+                cell = found.get((half, teacher, rule))
+                if cell is not None:
+                    means = [mean for mean, _ in cell.record["returns"]]
+                    axes.plot(cell.record["updates"], means, label=rule, color=f"C{k}")
+            axes.set_title(f"T = {half}, {teacher}", fontsize="medium")
+            axes.set_xscale("log")
+        row[0].set_ylabel("return")
+    grid[0][0].legend(frameon=False, fontsize="x-small")
+    for axes in grid[-1]:
+        axes.set_xlabel("updates")
+    return {"figure-6": figure}
+
+
+study = Study(
+    name="pd-corridor",
+    claim="Czarnecki et al. 2019, figures 6 and 9: with an optimal teacher cloning is fastest, "
+    "shaping slower, both above no distillation; with an adversarial one every cloning rule and "
+    "TD + V_π fail, and shaping still learns.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=Config(),
+    smoke=Config(halves=(2,), teachers=("optimal", "adversarial"), runs=4, updates=20),
+    plan=plan,
+    train=train,
+    value=lambda record: -record["returns"][-1][0],
+    table=table,
+    plot=plot,
+)

@@ -1,0 +1,126 @@
+"""A teacher that errs in a quarter of its states: figures 5 and 8."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._grids import Run, TeacherName, chunks, curve, draw, same_size, teacher_level, train
+from ._numbers import markdown
+from ._study import Cell, Rounds, Study
+
+RULES = (
+    "teacher_distill", "on_policy_distill", "n_distill", "on_policy_distill+R", "n_distill+R",
+    "value_gated", "value_gated+R", "teacher_v_reward", "td_teacher_value", "td_zero",
+    "actor_critic", "reinforce",
+)  # fmt: skip
+LABELS: dict[str, str] = {"q_learning": "Q-learning", "actor_critic": "actor-critic"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A teacher that errs in a quarter of its states: figures 5 and 8."""
+
+    worlds: int = 1000
+    """Random grid worlds."""
+    teachers: tuple[TeacherName, ...] = ("q_learning", "actor_critic")
+    """How they were trained; figure 5 has the first."""
+    flipped: float = 0.25
+    """Share of the states that the teacher visits in which its most probable action is another."""
+    rules: tuple[str, ...] = RULES
+    """As ``didact rules`` names them, +R with the task's reward."""
+    updates: int = 30_000
+    """Episodes of training; the teacher has as many."""
+    chunk: int = 100
+    """Worlds per cell."""
+
+
+def plan(config: Config, shared: Path) -> Rounds:
+    """Every rule and teacher on every chunk of worlds."""
+    yield [
+        Run(
+            rule=rule, control="teacher" if rule == "teacher_distill" else "student",
+            flipped=config.flipped, teacher=teacher,
+            # An actor is sampled from, a greedy policy is not.
+            temperature=1.0 if teacher == "actor_critic" else 0.0,
+            first=first, count=count, updates=config.updates,
+        )
+        for teacher in config.teachers
+        for first, count in chunks(config.worlds, config.chunk)
+        for rule in config.rules
+    ]  # fmt: skip
+
+
+def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in same_size([cell for cell in cells if cell.run.flipped]):
+        found[cell.run.teacher, cell.run.rule].append(cell)
+    return found
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Returns: the highest of the mean curve, and at the end."""
+    found = _found(cells)
+    rows = []
+    for teacher, label in LABELS.items():
+        for rule in RULES:
+            group = found.get((teacher, rule))
+            if group:
+                returns = curve(group, "returns")
+                rows.append(
+                    [
+                        label, rule, str(returns.worlds), f"{teacher_level(group):.2f}",
+                        f"{returns.mean.max():.2f}",
+                        f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}",
+                    ]
+                )  # fmt: skip
+    header = ["teacher", "rule", "worlds", "the flawed teacher's return", "highest", "at the end"]
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figures 5 and 8."""
+    from matplotlib.figure import Figure
+
+    found = _found(cells)
+    teachers = [teacher for teacher in LABELS if any(t == teacher for t, _ in found)]
+    if not teachers:
+        return {}
+    figure = Figure(figsize=(6 * len(teachers), 4), layout="constrained")
+    for axes, teacher in zip(
+        figure.subplots(1, len(teachers), squeeze=False)[0], teachers, strict=True
+    ):
+        for k, rule in enumerate(RULES):
+            group = found.get((teacher, rule))
+            if group:
+                style = "-" if k < 10 else "--"
+                draw(axes, curve(group, "returns"), rule, color=f"C{k % 10}", linestyle=style)
+                level = teacher_level(group)
+        axes.axhline(level, color="0.5", linewidth=0.8)
+        axes.set(title=f"{LABELS[teacher]} teacher, 25 % flipped", xlabel="updates")
+    figure.axes[0].set_ylabel("return")
+    figure.axes[-1].legend(frameon=False, fontsize="x-small")
+    return {"figure-5": figure}
+
+
+FULL = Config()
+
+study = Study(
+    name="pd-flawed-teacher",
+    claim="Czarnecki et al. 2019, figures 5 and 8: pure cloning of a flawed teacher saturates low "
+    "(2 to 4 points), with rewards higher (about 6.5), value-gated at the level of the "
+    "teacher before its flaws (about 7); TD + V_π beats cloning and saturates, TD + V_0 is poor.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=FULL,
+    smoke=Config(worlds=2, updates=30, chunk=2),
+    plan=plan,
+    train=train,
+    value=lambda record: -record["returns"]["student"][-1][0],
+    table=table,
+    plot=plot,
+)
