@@ -37,7 +37,7 @@ from didact.policies import (
     value_gated,
     worlds,
 )
-from didact.policies._kernels import seeded, uniform
+from didact.policies._draws import seeded, uniform
 from didact.tasks import grid_world
 
 RULES = [

@@ -28,13 +28,9 @@ from ._exact import (
 )
 from ._mdp import MDP, Dense, dense
 from ._recommend import Recommendation, recommend
-from ._rule import (
+from ._rule import Channel, Control, Loss, Rule, Value
+from ._rules import (
     RULES,
-    Channel,
-    Control,
-    Loss,
-    Rule,
-    Value,
     actor_critic,
     entropy_bonus,
     entropy_regularised,
@@ -52,9 +48,10 @@ from ._rule import (
     teacher_v_reward_printed,
     value_gated,
 )
-from ._simulate import Simulated, estimate_values, policy_of, q_learning, simulate
+from ._simulate import Simulated, simulate
 from ._surrogate import Episodes, returns, surrogate
 from ._table import rules_table
+from ._teachers import estimate_values, policy_of, q_learning
 from ._worlds import Worlds, worlds
 
 __all__ = [

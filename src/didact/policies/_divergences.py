@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, kl_divergence
 
-from .._checks import InvalidInput
+from .._checks import InvalidInput, invalid
 from ._exact import log_teacher, state_loss
 from ._rule import Loss
-
-_CLOSED = {
-    Loss.CROSS_ENTROPY: "H×(π‖πθ)",
-    Loss.REVERSE_CROSS_ENTROPY: "H×(πθ‖π)",
-    Loss.KL: "KL(π‖πθ)",
-    Loss.REVERSE_KL: "KL(πθ‖π)",
-    Loss.NEGATIVE_ENTROPY: "H(πθ)",
-}
 
 
 def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tensor:
@@ -31,7 +22,7 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
         student, teacher: of one family, over the same actions; the gradient is the student's.
 
     Raises:
-        InvalidInput: if the pair has no closed form, or different actions.
+        InvalidInput: if the pair has no closed form, or different actions, or the loss is NONE.
 
     Example:
         >>> from torch.distributions import Normal
@@ -39,6 +30,8 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
         >>> divergence(Loss.KL, student, teacher)
         tensor(0.5000)
     """
+    if loss is Loss.NONE:
+        raise invalid("loss", "a divergence", loss.name)
     if isinstance(student, Categorical) and isinstance(teacher, Categorical):
         if student.logits.shape[-1] != teacher.logits.shape[-1]:
             raise InvalidInput(
@@ -48,8 +41,6 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
         return state_loss(loss, student.logits, teacher.probs)
     try:
         match loss:
-            case Loss.NONE:
-                return torch.zeros(student.batch_shape, device=teacher.sample().device)
             case Loss.CROSS_ENTROPY:
                 return kl_divergence(teacher, student) + teacher.entropy()
             case Loss.REVERSE_CROSS_ENTROPY:
@@ -66,8 +57,8 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
         names = _name(teacher), _name(student)
         raise InvalidInput(
             f"The loss {loss.name} has no closed form for a teacher {names[0]} and a student "
-            f"{names[1]}: {', '.join(_CLOSED[k] for k in _CLOSED)} need torch's `kl_divergence` "
-            "and `entropy` of them."
+            f"{names[1]}: all but the Jensen–Shannon divergence need torch's `kl_divergence` and "
+            "`entropy` of them, which it has none for."
         ) from None
 
 

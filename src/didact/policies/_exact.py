@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,24 +30,26 @@ def log_teacher(teacher: Tensor) -> Tensor:
 def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
     """ℓ of each row: ``[..., A]`` logits and probabilities → ``[...]``."""
     log_p = logits.log_softmax(-1)
-    p = log_p.exp()
+    possible = log_p > -math.inf  # logits of −∞ mask actions: 0 log 0 is 0, and has no gradient
+    p = torch.where(possible, log_p, 0.0).exp() * possible
     own = torch.xlogy(teacher, teacher)
+    entropy = -(p * torch.where(possible, log_p, 0.0)).sum(-1)
     match loss:
         case Loss.NONE:
-            return logits.sum(-1) * 0
+            return logits.new_zeros(logits.shape[:-1])
         case Loss.CROSS_ENTROPY:
-            return -(teacher * log_p).sum(-1)
+            return -torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
         case Loss.REVERSE_CROSS_ENTROPY:
             return -(p * log_teacher(teacher)).sum(-1)
         case Loss.KL:
-            return (own - teacher * log_p).sum(-1)
+            return own.sum(-1) - torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
         case Loss.REVERSE_KL:
-            return (p * (log_p - log_teacher(teacher))).sum(-1)
+            return -(p * log_teacher(teacher)).sum(-1) - entropy
         case Loss.JENSEN_SHANNON:
             middle = (p + teacher) / 2
-            return (own + p * log_p - 2 * torch.xlogy(middle, middle)).sum(-1) / 2
+            return ((own - 2 * torch.xlogy(middle, middle)).sum(-1) - entropy) / 2
         case _:
-            return (p * log_p).sum(-1)
+            return -entropy
 
 
 def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
@@ -213,8 +216,9 @@ def objective(
 ) -> Tensor:
     """The loss that Table 1 states for a rule, exactly: what its update is the gradient of.
 
-    ``E_q Σ_t γ^t [ℓ_t − r̂_t]``, where r̂ leaves out what only corrects the gradient (the channels of
-    the next state). Rules with a critic state ``−E Σ γ^t r_t``.
+    With the student in control ``E_πθ Σ_t γ^t [ℓ_t − r̂_t]``, where r̂ leaves out what only corrects
+    the gradient (the channels of the next state); rules with a critic state ``−E Σ γ^t r_t``. With
+    another in control ``E_q Σ_t γ^t [ℓ_t − R̂_t log πθ(a_t|s_t)]``.
 
     Args:
         rule, mdp, logits, teacher, loss: as in :func:`expected_update`.
@@ -226,17 +230,17 @@ def objective(
         raise invalid("rule", "one whose update is a gradient", rule.name)
     check_tables(mdp, logits, teacher)
     teacher = teacher.to(mdp.reward.dtype)
+    of_state = loss or partial(state_loss, rule.loss)
+    if rule.control is not Control.STUDENT:
+        # Neither who acts nor R̂ depends on θ: the surrogate is the loss.
+        critic = values(mdp, teacher) if Value.TEACHER in rule.uses else None
+        return _surrogate(rule, mdp, logits, logits, teacher, critic, of_state, 0.0)
     rows = logits[mdp.observation]
-    acting = {
-        Control.TEACHER: teacher,
-        Control.STUDENT: rows.softmax(-1),
-        Control.UNIFORM: torch.full_like(teacher, 1 / mdp.n_actions),
-    }[rule.control]
     reward = mdp.reward * float(rule.reward)
     if rule.channel is Channel.LOG_TEACHER:
         reward = reward + log_teacher(teacher)
-    cost = (loss or partial(state_loss, rule.loss))(rows, teacher)[:, None] - reward
-    return mdp.start @ values(mdp, acting, cost)
+    cost = of_state(rows, teacher)[:, None] - reward
+    return mdp.start @ values(mdp, rows.softmax(-1), cost)
 
 
 def jacobian(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The compiled loops of the tabular simulator. Imports numba: import this where it is used."""
+"""The students' compiled loops. Imports numba: import this where it is used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ._draws import compiled, drawn, seeded, spread, uniform
 from ._rule import Channel, Control, Loss, Value
 
 TEACHER, STUDENT, UNIFORM, MIXTURE = (int(c) for c in Control)
@@ -18,51 +19,6 @@ NONE, CROSS, REVERSE_CROSS, KL, REVERSE_KL, JENSEN_SHANNON, NEGATIVE_ENTROPY = (
     int(loss) for loss in Loss
 )
 OF_TEACHER, OF_STUDENT = int(Value.TEACHER), int(Value.STUDENT)
-SCAN = 16  # from so many actions on, sampling searches by halves
-
-compiled = njit(cache=True, error_model="numpy", nogil=True)
-spread = njit(cache=True, parallel=True, error_model="numpy", nogil=True)
-
-
-@compiled
-def uniform(state: Any) -> Any:
-    """A number in [0, 1): splitmix64, whose state is ``state[0]``."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-
-
-@compiled
-def seeded(seed: Any, run: Any) -> Any:
-    """A state of its own for every run."""
-    state = np.empty(1, np.uint64)
-    state[0] = np.uint64(seed)
-    uniform(state)
-    state[0] ^= np.uint64(run) * np.uint64(0xD1342543DE82EF95)
-    uniform(state)
-    return state
-
-
-@compiled
-def drawn(cumulative: Any, row: Any, u: Any) -> Any:
-    """The first place of a row whose cumulated probability exceeds u."""
-    n = cumulative.shape[1]
-    if n < SCAN:
-        k = 0
-        while k < n - 1 and u >= cumulative[row, k]:
-            k += 1
-        return k
-    low, high = 0, n - 1
-    while low < high:
-        middle = (low + high) // 2
-        if u >= cumulative[row, middle]:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @compiled
@@ -171,11 +127,13 @@ def train(
     value, baseline_of = np.zeros(n_states), np.zeros(n_states)
     let = np.ones(n_states, np.bool_)
     # Of each step:
-    states, actions = np.empty(limit + 1, np.int64), np.empty(limit, np.int64)
+    states, actions = np.empty(limit, np.int64), np.empty(limit, np.int64)
     rewards = np.empty(limit)
     returns = paid or channel > 0 or bootstrap > 0 or baseline > 0
     to_teacher = loss in (CROSS, KL)
-    needs_log = loss > KL or (loss == KL and channel == NEXT_LOSS)
+    needs_log = loss in (REVERSE_KL, JENSEN_SHANNON, NEGATIVE_ENTROPY) or (
+        loss == KL and channel == NEXT_LOSS
+    )
     learns_values = gate or bootstrap == OF_STUDENT or baseline == OF_STUDENT
     steps, cut = 0, 0
     for k in range(first, first + updates):
@@ -384,82 +342,3 @@ def train_all(
                 )  # fmt: skip
         if keep:
             thetas[r] = theta
-
-
-@spread
-def learn_q(
-    worlds: Any,
-    episodes: Any,
-    rate: Any,
-    epsilon: Any,
-    discount: Any,
-    seed: Any,
-    limit: Any,
-    q: Any,
-) -> None:
-    """ε-greedy Q-learning; ``q`` ``[W, O, A]`` in place. Ties are broken at random."""
-    next_state, cumulative, reward, effect, start, observation = worlds
-    n_actions = len(effect)
-    n_effects = next_state.shape[1] // observation.shape[1]
-    for w in prange(len(next_state)):
-        state = seeded(seed, w)
-        to, chance, paid, seen, own = next_state[w], cumulative[w], reward[w], observation[w], q[w]
-        for _ in range(episodes):
-            s = drawn(start, w, uniform(state))
-            t = 0
-            while s >= 0 and t < limit:
-                o = seen[s]
-                a = min(int(uniform(state) * n_actions), n_actions - 1)
-                if uniform(state) >= epsilon:
-                    # From a random place on: among equals each is as likely as gaps allow.
-                    best = a
-                    for step in range(1, n_actions):
-                        other = a + step
-                        if other >= n_actions:
-                            other -= n_actions
-                        if own[o, other] > own[o, best]:
-                            best = other
-                    a = best
-                row = s * n_effects + effect[a]
-                outcome = drawn(chance, row, uniform(state))
-                target = paid[row, outcome]
-                s = to[row, outcome]
-                if s >= 0:
-                    ahead = seen[s]
-                    top = own[ahead, 0]
-                    for b in range(1, n_actions):
-                        top = max(top, own[ahead, b])
-                    target += discount * top
-                own[o, a] += rate * (target - own[o, a])
-                t += 1
-
-
-@spread
-def sample_values(
-    worlds: Any, policy: Any, episodes: Any, discount: Any, seed: Any, limit: Any, values: Any,
-    visits: Any,
-) -> None:  # fmt: skip
-    """Every-visit Monte-Carlo means of a policy ``[W, S, A]`` (cumulated); in place ``[W, S]``."""
-    next_state, cumulative, reward, effect, start, observation = worlds
-    n_effects = next_state.shape[1] // observation.shape[1]
-    for w in prange(len(next_state)):
-        state = seeded(seed, w)
-        to, chance, paid, acting = next_state[w], cumulative[w], reward[w], policy[w]
-        states, rewards = np.empty(limit, np.int64), np.empty(limit)
-        for _ in range(episodes):
-            s = drawn(start, w, uniform(state))
-            t = 0
-            while s >= 0 and t < limit:
-                row = s * n_effects + effect[drawn(acting, s, uniform(state))]
-                outcome = drawn(chance, row, uniform(state))
-                states[t], rewards[t] = s, paid[row, outcome]
-                s = to[row, outcome]
-                t += 1
-            to_go = 0.0
-            for i in range(t - 1, -1, -1):
-                to_go = rewards[i] + discount * to_go
-                visits[w, states[i]] += 1
-                values[w, states[i]] += to_go
-        for s in range(values.shape[1]):
-            if visits[w, s] > 0:
-                values[w, s] /= visits[w, s]

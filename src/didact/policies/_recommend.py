@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._checks import check_choice, invalid
-from ._rule import (
-    Rule,
+from ._rule import Rule
+from ._rules import (
     exp_entropy_regularised,
     n_distill,
     on_policy_distill,

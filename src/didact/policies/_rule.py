@@ -157,6 +157,7 @@ class Rule:
             InvalidInput: if the student is not in control.
 
         Example:
+            >>> from didact.policies import n_distill
             >>> n_distill.with_reward().name, n_distill.with_reward().reward_equation
             ('n_distill+R', 'r_i − γ H×(π‖πθ)(s_i+1)')
         """
@@ -172,194 +173,21 @@ class Rule:
     def controlled_by(self, control: Control) -> Rule:
         """The same with another policy in control.
 
-        Off the student's own trajectories an update with returns is no gradient; a loss alone is,
-        wherever q does not depend on θ.
+        Where neither q nor R̂ depends on θ every update is a gradient, of
+        ``E_q Σ ℓ_t − R̂_t log πθ(a_t|s_t)``; other rules lose theirs with the student's control.
         """
         if control is self.control:
             return self
-        fixed = control in (Control.TEACHER, Control.UNIFORM)
-        objective = f"E_q Σ {LOSSES[self.loss]}" if fixed and not self.returns else ""
-        if self.gate:
-            objective = ""
+        constant = (
+            control in (Control.TEACHER, Control.UNIFORM)
+            and self.channel is not Channel.NEXT_LOSS
+            and Value.STUDENT not in self.uses
+        )
+        terms = [LOSSES[self.loss]] if self.loss else []
+        terms += ["− R̂_t log πθ(a_t|s_t)"] if self.returns else []
         return replace(
             self,
             name=f"{self.name} under {control.name.lower()}",
             control=control,
-            objective=objective,
+            objective=f"E_q Σ {' '.join(terms)}" if constant else "",
         )
-
-
-teacher_distill = Rule(
-    "teacher_distill",
-    Control.TEACHER,
-    Loss.CROSS_ENTROPY,
-    objective="E_π Σ H×(π‖πθ)",
-    about="Supervised learning on the teacher's own states.",
-)
-"""Supervised learning on the teacher's own states (Rusu et al. 2015)."""
-
-on_policy_distill = Rule(
-    "on_policy_distill",
-    Control.STUDENT,
-    Loss.CROSS_ENTROPY,
-    about="Fast; no gradient (Theorem 1): with rewards it may circle for ever.",
-)
-"""The teacher's actions in the student's states: no gradient of anything (Theorem 1)."""
-
-entropy_regularised = Rule(
-    "entropy_regularised",
-    Control.STUDENT,
-    channel=Channel.LOG_TEACHER,
-    objective="E_πθ Σ −log π(a_t|s_t)",
-    about="The teacher's log-probability as a reward; fails with many actions.",
-)
-"""The teacher's log-probability of what was done, as a reward."""
-
-n_distill = Rule(
-    "n_distill",
-    Control.STUDENT,
-    Loss.CROSS_ENTROPY,
-    Channel.NEXT_LOSS,
-    objective="E_πθ Σ H×(π‖πθ)",
-    about="on_policy_distill with the term that makes it a gradient (Theorem 2).",
-)
-"""On-policy distillation that also avoids states where it is far from the teacher (Theorem 2)."""
-
-exp_entropy_regularised = Rule(
-    "exp_entropy_regularised",
-    Control.STUDENT,
-    Loss.REVERSE_CROSS_ENTROPY,
-    Channel.NEXT_LOG_TEACHER,
-    objective="E_πθ Σ −log π(a_t|s_t)",
-    about="entropy_regularised with the present action's term taken in expectation.",
-)
-"""The same objective as :data:`entropy_regularised`, its present step in expectation."""
-
-teacher_v_reward = Rule(
-    "teacher_v_reward",
-    Control.STUDENT,
-    bootstrap=Value.TEACHER,
-    baseline=Value.TEACHER,
-    reward=True,
-    objective="E_πθ Σ −r_t (up to a constant)",
-    about="Shaping by the teacher's critic (section 4.2): the optimum stays where it is.",
-)
-"""Potential-based shaping by the teacher's critic, as section 4.2 has it."""
-
-teacher_v_reward_printed = Rule(
-    "teacher_v_reward_printed",
-    Control.STUDENT,
-    bootstrap=Value.TEACHER,
-    baseline=Value.STUDENT,
-    reward=True,
-    about="As Table 1 prints it, with the student's critic summed into the return: no gradient.",
-)
-"""Table 1's printed form, with V_πθ(s_i): no gradient of anything, whatever the table says."""
-
-value_gated = Rule(
-    "value_gated",
-    Control.STUDENT,
-    Loss.CROSS_ENTROPY,
-    gate=True,
-    about="Imitate only where the teacher's critic promises more (Proposition 2).",
-)
-"""On-policy distillation where the teacher is worth it (Proposition 2)."""
-
-td_teacher_value = Rule(
-    "td_teacher_value",
-    Control.STUDENT,
-    bootstrap=Value.TEACHER,
-    per_step=True,
-    reward=True,
-    about="TD(1) that bootstraps from the teacher's critic (Proposition 3): one step better.",
-)
-"""TD + V_π: better than the teacher by one step of policy improvement (Proposition 3)."""
-
-td_zero = Rule(
-    "td_zero",
-    Control.STUDENT,
-    per_step=True,
-    reward=True,
-    about="The same with a critic that says 0: greedy for the next reward.",
-)
-"""TD + V_0: greedy for the next reward."""
-
-actor_critic = Rule(
-    "actor_critic",
-    Control.STUDENT,
-    bootstrap=Value.STUDENT,
-    baseline=Value.STUDENT,
-    per_step=True,
-    reward=True,
-    objective="E_πθ Σ −r_t",
-    about="No teacher: the student's own critic.",
-)
-"""No teacher; with the exact critic it is the policy gradient."""
-
-reinforce = Rule(
-    "reinforce",
-    Control.STUDENT,
-    reward=True,
-    objective="E_πθ Σ −r_t",
-    about="No teacher: returns as they come.",
-)
-"""No teacher, Monte-Carlo returns."""
-
-entropy_bonus = Rule(
-    "entropy_bonus",
-    Control.STUDENT,
-    Loss.NEGATIVE_ENTROPY,
-    reward=True,
-    about="No teacher: the common entropy penalty of actor-critic methods; no gradient.",
-)
-"""The usual entropy bonus, which is no gradient either (section 3.1)."""
-
-forward_kl = Rule(
-    "forward_kl",
-    Control.STUDENT,
-    Loss.KL,
-    Channel.NEXT_LOSS,
-    objective="E_πθ Σ KL(π‖πθ)",
-    about="n_distill without the teacher's entropy: states are not avoided for its doubts.",
-)
-"""n_distill with the teacher's own entropy taken off, which changes where it goes."""
-
-reverse_kl = Rule(
-    "reverse_kl",
-    Control.STUDENT,
-    Loss.REVERSE_KL,
-    Channel.NEXT_LOSS,
-    objective="E_πθ Σ KL(πθ‖π)",
-    about="Mode-seeking, with the student's entropy: the KL of whole trajectories.",
-)
-"""The KL between whole trajectories of student and teacher, each step in expectation."""
-
-jensen_shannon = Rule(
-    "jensen_shannon",
-    Control.STUDENT,
-    Loss.JENSEN_SHANNON,
-    Channel.NEXT_LOSS,
-    objective="E_πθ Σ JS(π, πθ)",
-    about="Bounded: one state never costs more than log 2.",
-)
-"""A bounded divergence: no state costs more than log 2."""
-
-RULES: tuple[Rule, ...] = (
-    teacher_distill,
-    on_policy_distill,
-    entropy_regularised,
-    n_distill,
-    exp_entropy_regularised,
-    teacher_v_reward,
-    teacher_v_reward_printed,
-    value_gated,
-    td_teacher_value,
-    td_zero,
-    actor_critic,
-    reinforce,
-    entropy_bonus,
-    forward_kl,
-    reverse_kl,
-    jensen_shannon,
-)
-"""All rows, as ``didact rules`` prints them; +R variants by :meth:`Rule.with_reward`."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import InvalidInput, check_integer, check_number, extra, invalid
+from .._checks import check_integer, check_number, invalid
 from ._exact import LEAST_TEACHER_PROBABILITY
 from ._rule import Control, Rule, Value
-from ._worlds import Worlds
-
-Floats = NDArray[np.float64]
+from ._threads import set_threads
+from ._worlds import Floats, Worlds, cumulated, policy_table
 
 
 @dataclass(frozen=True)
@@ -147,14 +145,16 @@ def simulate(
     found = np.zeros((total, len(schedule), len(controls), 4))
     made = np.zeros((total, len(schedule), 2), dtype=np.int64)
     kept = np.zeros((total if logits else 1, worlds.n_observations, actions))
-    kernels = _kernels(threads)
-    kernels.train_all(
+    set_threads(threads)
+    from ._kernels import train_all
+
+    train_all(
         worlds.arrays,
         (
             int(rule.control), int(rule.loss), int(rule.channel), int(rule.bootstrap),
             int(rule.baseline), rule.per_step, rule.gate, rule.reward,
         ),
-        (pi, np.log(np.maximum(pi, floor)), np.cumsum(pi, -1), v),
+        (pi, np.log(np.maximum(pi, floor)), cumulated(pi), v),
         (learning_rate, critic_rate, discount, float(anneal), baseline),
         schedule,
         (seed, runs, watched, limit, logits),
@@ -176,131 +176,6 @@ def simulate(
     )
 
 
-def q_learning(
-    worlds: Worlds,
-    *,
-    seed: int,
-    episodes: int = 30_000,
-    rate: float = 0.01,
-    epsilon: float = 0.1,
-    discount: float = 0.99,
-    limit: int = 10_000,
-    threads: int = 1,
-) -> Floats:
-    """Action values by ε-greedy Q-learning, 0 at first: ``[W, S, A]``.
-
-    ``Q(s, a) ← Q(s, a) + rate · (r + γ max_b Q(s', b) − Q(s, a))``, by observation where states are
-    not seen.
-
-    Args:
-        worlds: W of them.
-        seed: of every random draw.
-        episodes: of each world.
-        rate, epsilon, discount: as in appendix A.
-        limit: longer episodes are cut there.
-        threads: worlds at a time.
-
-    Example:
-        >>> from didact.policies import worlds
-        >>> from didact.tasks import corridor
-        >>> q = q_learning(worlds([corridor(2)]), seed=0, episodes=2000, rate=0.1)
-        >>> q[0].argmax(-1).tolist()
-        [1, 1, 1, 1, 1]
-    """
-    check_integer("episodes", episodes)
-    check_integer("seed", seed, at_least=0)
-    check_number("rate", rate, above=0, at_most=1)
-    check_number("epsilon", epsilon, at_least=0, at_most=1)
-    check_number("discount", discount, at_least=0, at_most=1)
-    q = np.zeros((len(worlds), worlds.n_observations, worlds.shape[2]))
-    kernels = _kernels(threads)
-    kernels.learn_q(worlds.arrays, episodes, rate, epsilon, discount, seed, limit, q)
-    rows: Floats = q[np.arange(len(worlds))[:, None], worlds.observation]
-    return rows
-
-
-def policy_of(q: ArrayLike, temperature: float = 0.0) -> Floats:
-    """The policy of action values: greedy, ties shared equally, or Boltzmann's.
-
-    ``π(a|s) ∝ exp(Q(s, a) / T)``; T = 0: uniform over the best actions.
-
-    Args:
-        q: ``[..., A]``.
-        temperature: T.
-
-    Example:
-        >>> policy_of([[1.0, 1.0, 0.0]]).tolist()
-        [[0.5, 0.5, 0.0]]
-    """
-    check_number("temperature", temperature, at_least=0)
-    values = np.asarray(q, dtype=np.float64)
-    top = values.max(-1, keepdims=True)
-    if temperature == 0:
-        weights = (values == top).astype(np.float64)
-    else:
-        weights = np.exp((values - top) / temperature)
-    found: Floats = weights / weights.sum(-1, keepdims=True)
-    return found
-
-
-def estimate_values(
-    worlds: Worlds,
-    policy: ArrayLike,
-    *,
-    seed: int,
-    episodes: int = 100,
-    discount: float = 0.99,
-    limit: int = 10_000,
-    threads: int = 1,
-) -> tuple[Floats, NDArray[np.int64]]:
-    """V of a policy as the mean of the returns that were seen from each state (every visit).
-
-    Args:
-        worlds: W of them.
-        policy: ``[W, S, A]`` or ``[S, A]``.
-        seed: of every random draw.
-        episodes: of each world.
-        discount: γ.
-        limit: longer episodes are cut there, as if they had ended.
-        threads: worlds at a time.
-
-    Returns:
-        Values ``[W, S]``, 0 where a state was never visited, and how often each was.
-
-    Example:
-        >>> from didact.policies import worlds
-        >>> from didact.tasks import corridor
-        >>> right = np.tile([0.0, 1.0], (5, 1))
-        >>> v, visits = estimate_values(worlds([corridor(2)]), right, seed=0, discount=0.5)
-        >>> v[0].tolist(), visits[0].tolist()
-        ([0.0, 0.0, 0.25, 0.5, 1.0], [0, 0, 100, 100, 100])
-    """
-    check_integer("episodes", episodes)
-    check_integer("seed", seed, at_least=0)
-    check_number("discount", discount, at_least=0, at_most=1)
-    pi = policy_table("policy", policy, worlds)
-    found, visits = np.zeros(worlds.shape[:2]), np.zeros(worlds.shape[:2], dtype=np.int64)
-    _kernels(threads).sample_values(
-        worlds.arrays, np.cumsum(pi, -1), episodes, discount, seed, limit, found, visits
-    )
-    return found, visits
-
-
-def policy_table(name: str, policy: ArrayLike, worlds: Worlds) -> Floats:
-    """A policy of every world, ``[W, S, A]``, checked."""
-    pi = np.asarray(policy, dtype=np.float64)
-    if pi.shape not in (worlds.shape, worlds.shape[1:]):
-        rule = f"an array [worlds, states, actions] = {list(worlds.shape)}, or one for all worlds"
-        raise invalid(name, rule, list(pi.shape))
-    if not np.isfinite(pi).all() or (pi < 0).any() or not np.allclose(pi.sum(-1), 1, atol=1e-6):
-        raise InvalidInput(
-            f"Parameter `{name}` should hold a probability distribution over actions for every "
-            f"state. Found sums from {pi.sum(-1).min():g} to {pi.sum(-1).max():g}, the least "
-            f"number {pi.min():g}."
-        )
-    return np.ascontiguousarray(np.broadcast_to(pi, worlds.shape))
-
-
 def _schedule(checkpoints: int | Sequence[int], updates: int) -> NDArray[np.int64]:
     if isinstance(checkpoints, int):
         check_integer("checkpoints", checkpoints)
@@ -309,16 +184,3 @@ def _schedule(checkpoints: int | Sequence[int], updates: int) -> NDArray[np.int6
     if not len(found) or (np.diff(found, prepend=-1) <= 0).any() or found[-1] > updates:
         raise invalid("checkpoints", f"ascending, from 0 to {updates}", list(checkpoints))
     return found
-
-
-def _kernels(threads: int) -> Any:
-    check_integer("threads", threads)
-    with extra("policies"):
-        import numba
-
-        from . import _kernels
-    cores: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if threads > cores:
-        raise invalid("threads", f"at most {cores}", threads)
-    numba.set_num_threads(threads)
-    return _kernels

@@ -77,8 +77,8 @@ def surrogate(
     ``mean_b Σ_t [−log πθ(a_t|s_t) · (R̂_t − b_t) + ℓ_t]``, nothing differentiated but log πθ and the
     ℓ of step t. ``R̂_t = r̂_t + γ [(1 − λ) v_{t+1} + λ R̂_{t+1}]``, where v is the ``critic`` of the
     returns R̂: λ = 1 is Monte-Carlo, λ = 0 is TD. A terminated episode is worth 0 behind its end; of
-    one that was cut off the critic, ℓ and log π of its last state tell what would have come. The
-    baseline b is the critic too.
+    one that was cut off the critic, ℓ and the student's expectation of log π in its last state tell
+    what would have come. The baseline b is the critic too.
 
     Reference: Czarnecki et al. 2019, equation 1.
 
@@ -133,7 +133,9 @@ def surrogate(
             raise invalid(name, f"given: the rule {rule.name} uses it", None)
     mask = episodes.mask
     inside = torch.arange(steps + 1, device=mask.device) <= episodes.lengths[:, None]
-    loss = divergence(rule.loss, student, teacher)
+    loss = episodes.rewards.new_zeros(b, steps + 1)
+    if rule.loss:
+        loss = divergence(rule.loss, student, teacher)
     if rule.gate:
         assert teacher_values is not None
         assert values is not None
@@ -172,7 +174,7 @@ def returns(
         trace: λ.
 
     Raises:
-        InvalidInput: if the critic is needed and missing.
+        InvalidInput: shapes that do not fit, a critic that is needed and missing.
 
     Example:
         >>> one = Episodes(torch.zeros(1, 3), torch.ones(1, 3), torch.tensor([3]),
@@ -180,6 +182,13 @@ def returns(
         >>> returns(one, one.rewards, 0.5, None)
         tensor([[1.7500, 1.5000, 1.0000]])
     """
+    shape = tuple(episodes.rewards.shape)
+    if tuple(rewards.shape) != shape:
+        raise invalid("rewards", f"a tensor {list(shape)}, as the episodes'", list(rewards.shape))
+    if critic is not None and tuple(critic.shape) != (shape[0], shape[1] + 1):
+        raise invalid("critic", f"a tensor [{shape[0]}, {shape[1] + 1}]", list(critic.shape))
+    check_number("discount", discount, at_least=0, at_most=1)
+    check_number("trace", trace, at_least=0, at_most=1)
     if critic is None and (trace < 1 or not bool(episodes.terminated.all())):
         why = "λ < 1" if trace < 1 else "an episode was cut off before its end"
         raise invalid("critic", f"given: {why}", None)
@@ -233,10 +242,12 @@ def _rewards(
             found = found - after(loss)
         case Channel.NEXT_LOG_TEACHER:
             log_p = log_prob_of_teacher(teacher, _whole(episodes))
-            # In the state where an episode was cut off no action was drawn: its expectation.
-            expected = -divergence(Loss.REVERSE_CROSS_ENTROPY, student, teacher)
-            cut = torch.arange(steps + 1, device=at.device) == episodes.lengths[:, None]
-            found = found + after(torch.where(cut, expected, log_p))
+            if not bool(episodes.terminated.all()):
+                # Where an episode was cut off no action was drawn: the student's expectation.
+                expected = -divergence(Loss.REVERSE_CROSS_ENTROPY, student, teacher)
+                cut = torch.arange(steps + 1, device=at.device) == episodes.lengths[:, None]
+                log_p = torch.where(cut, expected, log_p)
+            found = found + after(log_p)
     return found
 
 

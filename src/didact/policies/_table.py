@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from unicodedata import combining
 
-from ._rule import RULES, Control, Rule
+from ._rule import Control, Rule
+from ._rules import RULES
 
 HEADER = ("rule", "q", "ℓ_t", "r̂_i", "R̂_t", "gradient of", "+R")
 
@@ -15,39 +16,45 @@ def rules_table(rules: Sequence[Rule] = RULES, *, plain: bool = False) -> str:
 
     Args:
         rules: which.
-        plain: aligned columns for a terminal in place of Markdown.
+        plain: aligned columns for a terminal in place of Markdown, what a rule is about below it.
 
     Example:
         >>> from didact.policies import n_distill
         >>> print(rules_table([n_distill], plain=True))
         rule       q   ℓ_t       r̂_i                  R̂_t            gradient of      +R
         n_distill  πθ  H×(π‖πθ)  − γ H×(π‖πθ)(s_i+1)  Σ γ^(i−t) r̂_i  E_πθ Σ H×(π‖πθ)  yes
+            on_policy_distill with the term that makes it a gradient (Theorem 2).
     """
-    rows: list[tuple[str, ...]] = [HEADER]
-    for rule in rules:
-        extended = rule.control is Control.STUDENT and not rule.reward
-        rows.append(
-            (
-                rule.name if plain else f"`{rule.name}`",
-                rule.control_equation,
-                rule.loss_equation,
-                rule.reward_equation,
-                "r̂_t" if rule.per_step else "Σ γ^(i−t) r̂_i" if rule.returns else "0",
-                rule.objective or "nothing",
-                "yes" if extended else "",
-            )
-        )
+    rows = [HEADER, *(_cells(rule) for rule in rules)]
     if plain:
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(
                 cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
             ).rstrip()
             for row in rows
-        )
-    rows.insert(1, ("---",) * len(HEADER))
+        ]
+        below = [f"\n    {rule.about}" for rule in rules]
+        return "\n".join(line + more for line, more in zip(lines, ["", *below], strict=True))
+    marked = [(*HEADER, "about"), ("---",) * (len(HEADER) + 1)]
+    marked += [
+        (f"`{rule.name}`", *row[1:], rule.about) for rule, row in zip(rules, rows[1:], strict=True)
+    ]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in marked
+    )
+
+
+def _cells(rule: Rule) -> tuple[str, ...]:
+    extended = rule.control is Control.STUDENT and not rule.reward
+    return (
+        rule.name,
+        rule.control_equation,
+        rule.loss_equation,
+        rule.reward_equation,
+        "r̂_t" if rule.per_step else "Σ γ^(i−t) r̂_i" if rule.returns else "0",
+        rule.objective or "nothing",
+        "yes" if extended else "",
     )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._checks import InvalidInput, invalid
 from ._mdp import MDP, check_mdp, trapped_states
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,30 @@ def worlds(mdps: Sequence[MDP]) -> Worlds:
 
     return Worlds(
         stacked("next_state", np.int32),
-        _cumulated(stacked("probability", np.float64)),
+        cumulated(stacked("probability", np.float64)),
         stacked("reward", np.float64),
         np.ascontiguousarray(mdps[0].effect, dtype=np.int64),
-        _cumulated(stacked("start", np.float64)),
+        cumulated(stacked("start", np.float64)),
         stacked("observation", np.int64),
     )
 
 
-def _cumulated(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.cumsum(probability, -1)
+def policy_table(name: str, policy: ArrayLike, worlds: Worlds) -> Floats:
+    """A policy of every world, ``[W, S, A]``, checked."""
+    pi = np.asarray(policy, dtype=np.float64)
+    if pi.shape not in (worlds.shape, worlds.shape[1:]):
+        rule = f"an array [worlds, states, actions] = {list(worlds.shape)}, or one for all worlds"
+        raise invalid(name, rule, list(pi.shape))
+    if not np.isfinite(pi).all() or (pi < 0).any() or not np.allclose(pi.sum(-1), 1, atol=1e-6):
+        raise InvalidInput(
+            f"Parameter `{name}` should hold a probability distribution over actions for every "
+            f"state. Found sums from {pi.sum(-1).min():g} to {pi.sum(-1).max():g}, the least "
+            f"number {pi.min():g}."
+        )
+    return np.ascontiguousarray(np.broadcast_to(pi, worlds.shape))
+
+
+def cumulated(probability: Floats) -> Floats:
+    """Cumulated along the last axis, the last exactly 1: rounding draws nothing impossible."""
+    found = np.cumsum(probability, -1)
+    return found / found[..., -1:]

@@ -59,8 +59,47 @@ def test_a_row_is_a_gradient_field_or_is_not(rule: Rule) -> None:
         assert min(found) > 1e-3
 
 
+CONTROLLED = [
+    rule.controlled_by(control)
+    for rule in ROWS
+    for control in (Control.TEACHER, Control.UNIFORM)
+    if rule.control is not control
+]
+
+
+@pytest.mark.parametrize("rule", CONTROLLED, ids=lambda rule: rule.name)
+def test_a_row_under_another_control_is_a_gradient_field_or_is_not(rule: Rule) -> None:
+    found = [asymmetry(rule, *_drawn(seed)) for seed in range(20)]
+    if rule.is_gradient or rule.gate:  # a gate's field is one between the gate's jumps
+        assert max(found) < 1e-10
+    else:
+        assert sum(a > 1e-3 for a in found) > 10
+
+
+@pytest.mark.parametrize("control", [Control.TEACHER, Control.UNIFORM])
+def test_around_a_loop_a_gated_update_adds_up_to_something(control: Control) -> None:
+    found = []
+    for seed in range(10):
+        world, student, teacher = _drawn(seed)
+        generator = torch.Generator().manual_seed(seed)
+        a, b = (4 * torch.randn(student.shape, generator=generator).double() for _ in range(2))
+        angles = torch.arange(100) / 100 * 2 * torch.pi
+        loop = [
+            (angle.cos() * a + angle.sin() * b, -angle.sin() * a + angle.cos() * b)
+            for angle in angles.double()
+        ]
+        for rule in (value_gated, on_policy_distill):
+            row = rule.controlled_by(control)
+            along = [(expected_update(row, world, x, teacher) * v).sum() for x, v in loop]
+            found.append((rule.gate, abs(float(torch.stack(along).mean()))))
+    assert max(total for gate, total in found if not gate) < 1e-6
+    assert max(total for gate, total in found if gate) > 0.1
+
+
 @pytest.mark.parametrize("discount", [1.0, 0.9])
-@pytest.mark.parametrize("rule", [r for r in ROWS if r.is_gradient], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule", [r for r in [*ROWS, *CONTROLLED] if r.is_gradient], ids=lambda rule: rule.name
+)
 def test_the_gradient_is_that_of_the_loss_that_the_table_states(
     rule: Rule, discount: float
 ) -> None:

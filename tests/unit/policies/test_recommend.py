@@ -57,7 +57,8 @@ def test_the_table_has_a_row_for_every_rule_and_says_what_records_say() -> None:
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
     assert len({rule.name for rule in RULES}) == len(RULES)
     plain = rules_table(plain=True).splitlines()
-    assert len(plain) == len(RULES) + 1
+    assert len(plain) == 2 * len(RULES) + 1
+    assert [line.strip() for line in plain[2::2]] == [rule.about for rule in RULES]
 
 
 def test_the_table_of_the_documents_is_the_records() -> None:

@@ -30,6 +30,7 @@ from didact.policies import (
 )
 from didact.policies._exact import state_loss
 from didact.policies._rule import Loss
+from didact.policies._worlds import cumulated
 from didact.tasks import MDP, corridor, grid_world, random_mdp
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
@@ -230,3 +231,16 @@ def test_bad_input_is_said() -> None:
         worlds([endless])
     with pytest.raises(InvalidInput, match="at least one"):
         worlds([])
+
+
+def test_rounding_draws_nothing_impossible() -> None:
+    """Ten tenths add up to less than 1: what is missing must not fall to the eleventh outcome."""
+    shares = np.array([0.1] * 10 + [0.0])
+    assert np.cumsum(shares)[-1] < 1
+    assert cumulated(shares)[-2] == 1
+    generator = torch.Generator().manual_seed(0)
+    random = torch.rand(1000, 7, generator=generator).double().softmax(-1).numpy()
+    random[:, 3] = 0.0
+    found = cumulated(random)
+    assert (found[:, -1] == 1).all()
+    assert (np.diff(found) >= 0).all()

@@ -344,6 +344,32 @@ def test_a_deterministic_teacher_gives_numbers() -> None:
         assert bool(logits.grad.isfinite().all()), rule.name
 
 
+@pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.name)
+def test_masked_actions_are_as_if_they_were_not_there(rule: Rule) -> None:
+    """Logits of −∞ in both policies, against policies over the other actions alone."""
+    generator = torch.Generator().manual_seed(1)
+    few = torch.randn(2, 1, 3, 2, generator=generator).double()
+    critic = torch.randn(1, 3, generator=generator).double()
+    found = []
+    for kept in (torch.tensor([0, 1]), torch.tensor([1, 3])):
+        width = 2 if int(kept[1]) == 1 else 5
+        logits = torch.full((2, 1, 3, width), -torch.inf).double()
+        logits[..., kept] = few
+        student = logits[0].requires_grad_()
+        episodes = Episodes(
+            kept[torch.tensor([[1, 0]])], torch.ones(1, 2).double(), torch.tensor([2]),
+            torch.tensor([False]),
+        )  # fmt: skip
+        loss = surrogate(
+            rule, episodes, Categorical(logits=student), Categorical(logits=logits[1]),
+            teacher_values=critic, values=critic - 1, critic=critic,
+        )  # fmt: skip
+        (gradient,) = torch.autograd.grad(loss, student)
+        assert bool(gradient.isfinite().all())
+        found.append((loss.detach(), gradient[..., kept]))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
 def test_a_recurrent_policy_learns_from_its_whole_past() -> None:
     torch.manual_seed(0)
     net, head = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3)
@@ -425,6 +451,12 @@ def test_bad_input_is_said() -> None:
         with pytest.raises(InvalidInput, match=next(iter(bad))):
             Episodes(**{**vars(episodes), **bad})
     assert Value.TEACHER in gated.uses
+    with pytest.raises(InvalidInput, match=r"`rewards`.*\[1, 2\].*Found \[1, 3\]"):
+        returns(episodes, torch.zeros(1, 3), 1.0, None)
+    with pytest.raises(InvalidInput, match=r"`critic`.*\[1, 3\].*Found \[1, 2\]"):
+        returns(episodes, torch.zeros(1, 2), 1.0, torch.zeros(1, 2))
+    with pytest.raises(InvalidInput, match=r"`loss`.*NONE"):
+        divergence(Loss.NONE, normal, normal)
     coin = Bernoulli(torch.full((1, 3), 0.5))
     assert float(surrogate(on_policy_distill, episodes, coin, coin)) == pytest.approx(
         2 * float(np.log(2)), abs=1e-5
