@@ -5,17 +5,21 @@ import math
 import numpy as np
 import pytest
 
+from didact import InvalidInput
 from didact.policies import RULES
 from didact.studies._grids import (
     Curve,
+    Run,
     chunks,
     flipped,
+    grouped,
     moments,
     named,
     pooled,
     reached,
     schedule,
 )
+from didact.studies._study import Cell
 
 
 def test_flipping_exchanges_the_best_action_where_the_teacher_goes() -> None:
@@ -59,3 +63,21 @@ def test_rules_have_their_names() -> None:
     for rule in RULES:
         assert named(rule.name) is rule
     assert named("n_distill+R").reward
+    with pytest.raises(InvalidInput, match=r"`rules`.*'n_distill'.*Found 'n_distil'"):
+        named("n_distil")
+
+
+def test_only_cells_that_differ_in_nothing_else_are_pooled() -> None:
+    like = Run(rule="", first=0, count=0)
+    plain = [Run(rule="a", first=k, count=10) for k in (0, 10)]
+    runs = [
+        *plain,
+        Run(rule="a", first=5, count=5),  # worlds 5 to 9 again
+        Run(rule="a", first=20, count=3, updates=20),  # shorter
+        Run(rule="a", first=30, count=3, floor=1e-3),  # another setting
+        Run(rule="b", first=0, count=3, threads=2),
+    ]
+    found = grouped([Cell(run, {}, {}) for run in reversed(runs)], ("rule",), like)
+    assert {key: sorted(c.run.first for c in group) for key, group in found.items()} == {
+        ("a",): [0, 10], ("b",): [0]
+    }  # fmt: skip

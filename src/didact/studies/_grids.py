@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._checks import check_choice
 from ..policies import (
     RULES,
     Control,
@@ -93,8 +95,14 @@ class Teaching(NamedTuple):
 
 
 def named(rule: str) -> Rule:
-    """A rule by its name, with or without +R."""
-    found = {each.name: each for each in RULES}[rule.removesuffix("+R")]
+    """A rule by its name, with or without +R.
+
+    Raises:
+        InvalidInput: if there is none of that name.
+    """
+    known = {each.name: each for each in RULES}
+    check_choice("rules", rule.removesuffix("+R"), tuple(known))
+    found = known[rule.removesuffix("+R")]
     return found.with_reward() if rule.endswith("+R") else found
 
 
@@ -271,10 +279,48 @@ def draw(axes: Any, found: Curve, label: str, **style: Any) -> None:
     axes.set_xscale("log")
 
 
-def same_size(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of the longest training that was run."""
-    longest = max((cell.run.updates for cell in cells), default=0)
-    return [cell for cell in cells if cell.run.updates == longest]
+def panel(
+    axes: Any,
+    groups: Mapping[str, Sequence[Cell]],
+    styles: Mapping[str, dict[str, Any]],
+    name: str = "returns",
+    control: str = "student",
+) -> None:
+    """A curve for each group, by its label, and with returns a line where the teachers are."""
+    for label, cells in groups.items():
+        draw(axes, curve(cells, name, control), label, **styles[label])
+    if name == "returns" and groups:
+        level = teacher_level(next(iter(groups.values())))
+        axes.axhline(level, color="0.5", linewidth=0.8)
+
+
+def grouped(cells: Sequence[Cell], free: Sequence[str], like: Run) -> dict[Any, list[Cell]]:
+    """Cells that may be pooled, by what they have in ``free`` fields.
+
+    In all other fields they are ``like`` the one given. Of a group those of the longest training
+    are left, with one set of looks, the largest first, and no world twice.
+    """
+    sizes = ("updates", "watched", "checkpoints")
+    anything = {"first", "count", "threads", *sizes, *free}
+    same = [field.name for field in fields(Run) if field.name not in anything]
+    by_key: dict[Any, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if all(getattr(cell.run, name) == getattr(like, name) for name in same):
+            by_key[tuple(getattr(cell.run, name) for name in free)].append(cell)
+    found = {}
+    for key, group in sorted(by_key.items()):
+        by_size = defaultdict(list)
+        for cell in group:
+            by_size[tuple(getattr(cell.run, name) for name in sizes)].append(cell)
+        kept: list[Cell] = []
+        taken: set[int] = set()
+        for cell in sorted(by_size[max(by_size)], key=lambda cell: -cell.run.count):
+            own = set(range(cell.run.first, cell.run.first + cell.run.count))
+            if not own & taken:
+                taken |= own
+                kept.append(cell)
+        found[key] = kept
+    return found
 
 
 def chunks(total: int, size: int) -> list[tuple[int, int]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._grids import Run, chunks, curve, draw, same_size, teacher_level, train
+from ._grids import Run, chunks, curve, grouped, named, panel, teacher_level, train
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
@@ -16,6 +15,7 @@ RULES = (
     "on_policy_distill", "n_distill", "entropy_regularised", "exp_entropy_regularised",
     "reverse_kl",
 )  # fmt: skip
+STYLES = {rule: {"color": f"C{k}"} for k, rule in enumerate(RULES)}
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,21 @@ def plan(config: Config, shared: Path) -> Rounds:
     """Every rule and number of actions on every chunk of worlds."""
     yield [
         Run(
-            rule=rule, actions=actions, first=first, count=count,
+            rule=named(rule).name, actions=actions, first=first, count=count,
             updates=config.updates if actions <= 40 else config.updates_of_many,
             learning_rate=config.learning_rate, floor=config.floor, baseline=config.baseline,
         )
         for actions in config.actions
+        for rule in config.rules
         for first, count in chunks(
             config.worlds if actions <= 40 else config.worlds_of_many, config.chunk
         )
-        for rule in config.rules
     ]  # fmt: skip
 
 
 def _found(cells: Sequence[Cell]) -> dict[tuple[int, str], list[Cell]]:
-    found: dict[tuple[int, str], list[Cell]] = defaultdict(list)
-    by_actions = defaultdict(list)
-    for cell in cells:
-        by_actions[cell.run.actions].append(cell)
-    for group in by_actions.values():
-        for cell in same_size(group):
-            found[cell.run.actions, cell.run.rule].append(cell)
-    return dict(sorted(found.items()))
+    like = Run(rule="", first=0, count=0, baseline=FULL.baseline)
+    return grouped(cells, ("actions", "rule"), like)
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -99,12 +93,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     for axes, actions in zip(
         figure.subplots(1, len(counts), squeeze=False)[0], counts, strict=True
     ):
-        for k, rule in enumerate(RULES):
-            group = found.get((actions, rule))
-            if group:
-                draw(axes, curve(group, "returns"), rule, color=f"C{k}")
-                level = teacher_level(group)
-        axes.axhline(level, color="0.5", linewidth=0.8)
+        panel(axes, {r: found[actions, r] for r in RULES if (actions, r) in found}, STYLES)
         axes.set(title=f"{actions} actions", xlabel="updates")
     figure.axes[0].set_ylabel("return")
     figure.axes[0].legend(frameon=False, fontsize="x-small")

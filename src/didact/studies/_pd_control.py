@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from ._grids import (
     Run,
     chunks,
     curve,
-    draw,
+    grouped,
+    panel,
     reached,
-    same_size,
     teacher_level,
     train,
 )
@@ -27,7 +26,7 @@ from ._study import Cell, Rounds, Study
 
 LEVEL = 0.95
 """Of the teacher's return: what counts as having reached it."""
-COLOURS = {"student": "C0", "teacher": "C1", "uniform": "C2"}
+STYLES = {control: {"color": f"C{k}"} for k, control in enumerate(CONTROLS)}
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,15 @@ def plan(config: Config, shared: Path) -> Rounds:
             count=count, updates=config.updates, discount=config.discount, view=config.view,
             across=True,
         )
-        for first, count in chunks(config.worlds, config.chunk)
         for temperature in config.temperatures
         for control in config.controls
+        for first, count in chunks(config.worlds, config.chunk)
     ]  # fmt: skip
 
 
 def _found(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
-    found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
-    for cell in same_size(cells):
-        if cell.run.discount == 0.99 and not cell.run.view:
-            found[cell.run.temperature, cell.run.control].append(cell)
-    return dict(sorted(found.items()))
+    like = Run(rule="on_policy_distill", first=0, count=0, across=True)
+    return grouped(cells, ("temperature", "control"), like)
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -108,14 +104,10 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     figure = Figure(figsize=(12, 2.4 * len(temperatures)), layout="constrained")
     grid = figure.subplots(len(temperatures), 4, squeeze=False)
     for row, temperature in zip(grid, temperatures, strict=True):
-        for control in CONTROLS:
-            group = found.get((temperature, control))
-            if not group:
-                continue
-            for axes, met in zip(row, CONTROLS, strict=False):
-                draw(axes, curve(group, "cross_entropy", met), control, color=COLOURS[control])
-            draw(row[3], curve(group, "returns"), control, color=COLOURS[control])
-        row[3].axhline(teacher_level(group or []), color="0.5", linewidth=0.8) if group else None
+        groups = {c: found[temperature, c] for c in CONTROLS if (temperature, c) in found}
+        for axes, met in zip(row, CONTROLS, strict=False):
+            panel(axes, groups, STYLES, "cross_entropy", met)
+        panel(row[3], groups, STYLES)
         row[0].set_ylabel(f"T = {temperature:g}")
     for axes, met in zip(grid[0], CONTROLS, strict=False):
         axes.set_title(f"H×(π‖πθ) where the {met} goes", fontsize="medium")

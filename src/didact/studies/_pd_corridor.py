@@ -74,8 +74,8 @@ def plan(config: Config, shared: Path) -> Rounds:
     """Every rule, teacher and length."""
     yield [
         Run(
-            rule=rule, half=half, teacher=teacher, runs=config.runs, updates=config.updates,
-            floor=config.floor,
+            rule=named(rule).name, half=half, teacher=teacher, runs=config.runs,
+            updates=config.updates, floor=config.floor,
         )
         for half in config.halves
         for teacher in config.teachers

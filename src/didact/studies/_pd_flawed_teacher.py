@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._grids import Run, TeacherName, chunks, curve, draw, same_size, teacher_level, train
+from ._grids import (
+    ControlName,
+    Run,
+    TeacherName,
+    chunks,
+    curve,
+    grouped,
+    named,
+    panel,
+    teacher_level,
+    train,
+)
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
@@ -17,7 +27,12 @@ RULES = (
     "value_gated", "value_gated+R", "teacher_v_reward", "td_teacher_value", "td_zero",
     "actor_critic", "reinforce",
 )  # fmt: skip
+STYLES = {
+    r: {"color": f"C{k % 10}", "linestyle": "-" if k < 10 else "--"} for k, r in enumerate(RULES)
+}
 LABELS: dict[str, str] = {"q_learning": "Q-learning", "actor_critic": "actor-critic"}
+TEMPERATURES: dict[str, float] = {"q_learning": 0.0, "actor_critic": 1.0}
+"""An actor is sampled from, a greedy policy is not."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +57,28 @@ def plan(config: Config, shared: Path) -> Rounds:
     """Every rule and teacher on every chunk of worlds."""
     yield [
         Run(
-            rule=rule, control="teacher" if rule == "teacher_distill" else "student",
-            flipped=config.flipped, teacher=teacher,
-            # An actor is sampled from, a greedy policy is not.
-            temperature=1.0 if teacher == "actor_critic" else 0.0,
-            first=first, count=count, updates=config.updates,
+            rule=named(rule).name, control=_control(rule), flipped=config.flipped,
+            teacher=teacher, temperature=TEMPERATURES[teacher], first=first, count=count,
+            updates=config.updates,
         )
         for teacher in config.teachers
-        for first, count in chunks(config.worlds, config.chunk)
         for rule in config.rules
+        for first, count in chunks(config.worlds, config.chunk)
     ]  # fmt: skip
 
 
+def _control(rule: str) -> ControlName:
+    return "teacher" if rule == "teacher_distill" else "student"
+
+
 def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in same_size([cell for cell in cells if cell.run.flipped]):
-        found[cell.run.teacher, cell.run.rule].append(cell)
-    return found
+    like = Run(rule="", first=0, count=0, flipped=FULL.flipped)
+    groups = grouped(cells, ("teacher", "rule", "temperature", "control"), like)
+    return {
+        (teacher, rule): group
+        for (teacher, rule, *rest), group in groups.items()
+        if rest == [TEMPERATURES[teacher], _control(rule)]
+    }
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -93,13 +113,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     for axes, teacher in zip(
         figure.subplots(1, len(teachers), squeeze=False)[0], teachers, strict=True
     ):
-        for k, rule in enumerate(RULES):
-            group = found.get((teacher, rule))
-            if group:
-                style = "-" if k < 10 else "--"
-                draw(axes, curve(group, "returns"), rule, color=f"C{k % 10}", linestyle=style)
-                level = teacher_level(group)
-        axes.axhline(level, color="0.5", linewidth=0.8)
+        panel(axes, {r: found[teacher, r] for r in RULES if (teacher, r) in found}, STYLES)
         axes.set(title=f"{LABELS[teacher]} teacher, 25 % flipped", xlabel="updates")
     figure.axes[0].set_ylabel("return")
     figure.axes[-1].legend(frameon=False, fontsize="x-small")

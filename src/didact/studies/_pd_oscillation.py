@@ -47,7 +47,9 @@ class Config:
 def plan(config: Config, shared: Path) -> Rounds:
     """Both rules from every start."""
     yield [
-        Run(rule=rule, start=list(start), steps=config.steps) for rule in RULES for start in STARTS
+        Run(rule=named(rule).name, start=list(start), steps=config.steps)
+        for rule in RULES
+        for start in STARTS
     ]
 
 
