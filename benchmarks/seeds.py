@@ -20,14 +20,15 @@ from pathlib import Path
 import torch
 
 from didact.studies._ldt_task_a import Run, train
+from didact.studies._toy import Candidate
 
 SHORT, LONG = 5, 20
 
 
-def seconds(method: str, seeds: int, compiled: bool, meta_steps: int) -> float:
+def seconds(method: Candidate, seeds: int, compiled: bool, meta_steps: int) -> float:
     """CPU time of one training."""
     run = Run(
-        method=method,  # type: ignore[arg-type]
+        method=method,
         seeds=list(range(seeds)),
         meta_steps=meta_steps,
         dimension=256,
@@ -46,12 +47,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 5, 16])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    contenders = [
-        (method, compiled, seeds)
-        for method, compiled in (("ldt", False), ("ldt", True), ("no_teacher", False))
-        for seeds in given.seeds
-    ]
-    found: dict[tuple[str, bool, int], list[float]] = {c: [] for c in contenders}
+    candidates: list[tuple[Candidate, bool]] = [
+        ("ldt", False), ("ldt", True), ("no_teacher", False)
+    ]  # fmt: skip
+    contenders = [(*candidate, seeds) for candidate in candidates for seeds in given.seeds]
+    found: dict[tuple[Candidate, bool, int], list[float]] = {c: [] for c in contenders}
     for _ in range(given.repeats):
         for method, compiled, seeds in contenders:
             times = [seconds(method, seeds, compiled, length) for length in (SHORT, LONG)]

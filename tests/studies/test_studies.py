@@ -100,7 +100,7 @@ def test_no_cells_no_figures(tmp_path: Path) -> None:
 
 
 def test_the_loss_of_life_is_the_distance_from_the_mixtures() -> None:
-    from didact.studies._ldt_life import Mixtures, mixed_mse, third_layers_mse
+    from didact.studies._life_nets import Mixtures, mixed_mse, third_layers_mse
 
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(4, 9, 5, 7, 7, generator=generator).double()
