@@ -4,10 +4,10 @@ A rule is a record, :class:`Rule`; all of them are in :data:`RULES`, each also u
 :func:`rules_table` prints them, :func:`recommend` picks one. What reads a rule:
 
 - :func:`surrogate`: the loss whose gradient is the update, for any policy network and
-  :class:`Episodes` of any lengths; :func:`returns`, :func:`divergence`.
+  :class:`Episodes` of any lengths; :func:`returns`, :func:`divergence`, :func:`rollout`.
 - :func:`expected_update`: the exact update of a tabular policy in a small MDP (:func:`dense`), its
-  :func:`jacobian` and :func:`asymmetry`, its :func:`objective`, :func:`values`,
-  :func:`visitation`.
+  :func:`jacobian` and :func:`asymmetry`, its :func:`objective`, :func:`expected_return`,
+  :func:`values`, :func:`visitation`.
 - :func:`simulate`: students on many tabular :class:`Worlds` at once, in a compiled loop; their
   teachers by :func:`q_learning`, :func:`policy_of` and :func:`estimate_values`.
 
@@ -18,6 +18,7 @@ from ._divergences import divergence
 from ._exact import (
     LEAST_TEACHER_PROBABILITY,
     asymmetry,
+    expected_return,
     expected_update,
     jacobian,
     log_teacher,
@@ -28,7 +29,8 @@ from ._exact import (
 )
 from ._mdp import MDP, Dense, dense
 from ._recommend import Recommendation, recommend
-from ._rule import Channel, Control, Loss, Rule, Value
+from ._rollout import rollout
+from ._rule import Channel, Control, Loss, Rule, Span, Value
 from ._rules import (
     RULES,
     actor_critic,
@@ -66,6 +68,7 @@ __all__ = [
     "Recommendation",
     "Rule",
     "Simulated",
+    "Span",
     "Value",
     "Worlds",
     "actor_critic",
@@ -76,6 +79,7 @@ __all__ = [
     "entropy_regularised",
     "estimate_values",
     "exp_entropy_regularised",
+    "expected_return",
     "expected_update",
     "forward_kl",
     "jacobian",
@@ -90,6 +94,7 @@ __all__ = [
     "reinforce",
     "returns",
     "reverse_kl",
+    "rollout",
     "rules_table",
     "simulate",
     "state_loss",

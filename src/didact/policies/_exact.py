@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._checks import DidactError, InvalidInput, invalid
 from ._mdp import Dense
-from ._rule import Channel, Control, Loss, Rule, Value
+from ._rule import Channel, Control, Loss, Rule, Span, Value
 
 LEAST_TEACHER_PROBABILITY = 1e-8
 """log π is taken of at least this, so that a deterministic teacher's is finite (−18.4)."""
@@ -148,6 +148,37 @@ def expected_update(
     return found
 
 
+def expected_return(
+    rule: Rule,
+    mdp: Dense,
+    logits: Tensor,
+    teacher: Tensor,
+    *,
+    teacher_values: Tensor | None = None,
+    mixture: float = 0.5,
+) -> Tensor:
+    """E[R̂_t | s_t] of a rule: the exact critic of its returns; arguments as there.
+
+    Of a rule over whole trajectories what comes from the step on. ``[S]``.
+
+    Example:
+        >>> from didact.policies import dense, reinforce
+        >>> from didact.tasks import corridor
+        >>> world = dense(corridor(1))
+        >>> expected_return(reinforce, world, torch.zeros(3, 2).double(), torch.full((3, 2), 0.5))
+        tensor([-0.5000,  0.0000,  0.5000], dtype=torch.float64)
+    """
+    check_tables(mdp, logits, teacher)
+    teacher = teacher.to(mdp.reward.dtype)
+    if teacher_values is None and Value.TEACHER in rule.uses:
+        teacher_values = values(mdp, teacher)
+    acting, total, _ = _accounts(
+        rule, mdp, logits[mdp.observation], teacher, teacher_values,
+        partial(state_loss, rule.loss), mixture,
+    )  # fmt: skip
+    return (acting * total).sum(-1)
+
+
 def _surrogate(
     rule: Rule,
     mdp: Dense,
@@ -158,9 +189,26 @@ def _surrogate(
     of_state: StateLoss,
     mixture: float,
 ) -> Tensor:
-    discount = mdp.discount
     first, second = first[mdp.observation], second[mdp.observation]
-    policy = second.softmax(-1)
+    acting, total, gate = _accounts(
+        rule, mdp, second, teacher, teacher_values, of_state, mixture
+    )  # fmt: skip
+    d = visitation(mdp, acting)
+    along = -(acting * first.log_softmax(-1) * total).sum(-1) if rule.returns else 0.0
+    return (d * (along + gate * of_state(first, teacher))).sum()
+
+
+def _accounts(
+    rule: Rule,
+    mdp: Dense,
+    rows: Tensor,
+    teacher: Tensor,
+    teacher_values: Tensor | None,
+    of_state: StateLoss,
+    mixture: float,
+) -> tuple[Tensor, Tensor, Tensor | float]:
+    """q ``[S, A]``, E[R̂ | s, a] ``[S, A]`` and the gate ``[S]``, of the student's logits."""
+    discount, policy = mdp.discount, rows.softmax(-1)
     match rule.control:
         case Control.TEACHER:
             acting = teacher
@@ -176,7 +224,7 @@ def _surrogate(
     if rule.gate:
         assert teacher_values is not None
         assert own_values is not None
-        gate = (teacher_values > own_values).to(first.dtype)
+        gate = (teacher_values > own_values).to(rows.dtype)
 
     def after(state: Tensor) -> Tensor:
         """E of something of the next state, given state and action: [S, A]."""
@@ -195,15 +243,13 @@ def _surrogate(
         case Channel.LOG_TEACHER:
             immediate = immediate + log_teacher(teacher)
         case Channel.NEXT_LOSS:
-            immediate = immediate - after(gate * of_state(second, teacher))
+            immediate = immediate - after(gate * of_state(rows, teacher))
         case Channel.NEXT_LOG_TEACHER:
             immediate = immediate + after((acting * log_teacher(teacher)).sum(-1))
     total = immediate
-    if not rule.per_step:
+    if rule.span is not Span.STEP:  # what an action cannot change adds nothing in expectation
         total = immediate + after(values(mdp, acting, immediate))
-    d = visitation(mdp, acting)
-    along = -(acting * first.log_softmax(-1) * total).sum(-1) if rule.returns else 0.0
-    return (d * (along + gate * of_state(first, teacher))).sum()
+    return acting, total, gate
 
 
 def objective(

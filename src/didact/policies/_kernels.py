@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from ._draws import compiled, drawn, seeded, spread, uniform
-from ._rule import Channel, Control, Loss, Value
+from ._rule import Channel, Control, Loss, Span, Value
 
 TEACHER, STUDENT, UNIFORM, MIXTURE = (int(c) for c in Control)
 LOG_TEACHER, NEXT_LOSS, NEXT_LOG_TEACHER = (
@@ -18,6 +18,7 @@ LOG_TEACHER, NEXT_LOSS, NEXT_LOG_TEACHER = (
 NONE, CROSS, REVERSE_CROSS, KL, REVERSE_KL, JENSEN_SHANNON, NEGATIVE_ENTROPY = (
     int(loss) for loss in Loss
 )
+STEP, TRAJECTORY = int(Span.STEP), int(Span.TRAJECTORY)
 OF_TEACHER, OF_STUDENT = int(Value.TEACHER), int(Value.STUDENT)
 
 
@@ -114,7 +115,7 @@ def train(
     state, and applied once: g's terms −∇log πθ(a|s) R̂ add up to Σ R̂ (p − 1_a).
     """
     next_state, cumulative, reward, effect, start, observation = world
-    control, loss, channel, bootstrap, baseline, per_step, gate, paid = rule
+    control, loss, channel, bootstrap, baseline, span, gate, paid = rule
     learning_rate, critic_rate, discount, anneal, subtract = rates
     values, worth = critics
     n_states, n_actions = teacher.shape
@@ -128,7 +129,7 @@ def train(
     let = np.ones(n_states, np.bool_)
     # Of each step:
     states, actions = np.empty(limit, np.int64), np.empty(limit, np.int64)
-    rewards = np.empty(limit)
+    rewards, own_rewards = np.empty(limit), np.empty(limit)
     returns = paid or channel > 0 or bootstrap > 0 or baseline > 0
     to_teacher = loss in (CROSS, KL)
     needs_log = loss in (REVERSE_KL, JENSEN_SHANNON, NEGATIVE_ENTROPY) or (
@@ -210,7 +211,8 @@ def train(
                     now -= discount * cost[after]
                 elif channel == NEXT_LOG_TEACHER and after >= 0:
                     now += discount * log_teacher[after, actions[i + 1]]
-                to_go = now if per_step else now + discount * to_go
+                own_rewards[i] = now
+                to_go = now if span == STEP else now + discount * to_go
                 weight = to_go
                 o = observation[s]
                 if subtract:
@@ -223,6 +225,13 @@ def train(
                 paid_to_go = rewards[i] + discount * paid_to_go
                 values[o] += critic_rate * (paid_to_go - values[o])
             after = s
+        if span == TRAJECTORY:
+            past = 0.0
+            for i in range(t):
+                s, a = states[i], actions[i]
+                pull[s] += past
+                theta[observation[s], a] += learning_rate * past
+                past = (past + own_rewards[i]) / discount
         for d in range(distinct):
             s = met[d]
             o = observation[s]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from .._checks import invalid
+from .._checks import check_number, invalid
 
 
 class Control(IntEnum):
@@ -47,6 +47,17 @@ class Value(IntEnum):
     STUDENT = 2
 
 
+class Span(IntEnum):
+    """R̂_t: which r̂_i an action answers for."""
+
+    STEP = 0
+    """r̂_t alone."""
+    TO_GO = 1
+    """Σ_{i ≥ t} γ^{i−t} r̂_i."""
+    TRAJECTORY = 2
+    """Σ_i γ^{i−t} r̂_i: the same in expectation, as no action changes the past, and noisier."""
+
+
 LOSSES = {
     Loss.NONE: "0",
     Loss.CROSS_ENTROPY: "H×(π‖πθ)",
@@ -73,8 +84,8 @@ class Rule:
 
         ``g(θ) = E_{τ ~ q} [ Σ_t −∇θ log πθ(a_t|s_t) · R̂_t + ∇θ ℓ_t ]``,
 
-    in which nothing but what stands behind a ∇ is differentiated. R̂_t is ``Σ_{i ≥ t} γ^{i−t} r̂_i``
-    or, ``per_step``, ``r̂_t`` alone, and
+    in which nothing but what stands behind a ∇ is differentiated. R̂_t is ``Σ_{i ≥ t} γ^{i−t} r̂_i``,
+    or what ``span`` says, and
 
         ``r̂_i = [r_i] + γ V(s_{i+1}) − V'(s_i) + imitation``
 
@@ -87,7 +98,7 @@ class Rule:
         channel: imitation: 0; log π(a_i|s_i); −γ ℓ_{i+1}; or γ log π(a_{i+1}|s_{i+1}).
         bootstrap: V, whose critic looks at the state that is entered.
         baseline: V', whose critic looks at the state that is left.
-        per_step: R̂_t is r̂_t, not a sum.
+        span: which r̂_i are in R̂_t.
         gate: ℓ_t counts only where V_π(s_t) > V_πθ(s_t) (Proposition 2).
         reward: whether the task's reward r_i is in r̂_i (the variants +R).
         objective: the loss of which g is the gradient; empty where there is none.
@@ -100,7 +111,7 @@ class Rule:
     channel: Channel = Channel.NONE
     bootstrap: Value = Value.NONE
     baseline: Value = Value.NONE
-    per_step: bool = False
+    span: Span = Span.TO_GO
     gate: bool = False
     reward: bool = False
     objective: str = ""
@@ -146,6 +157,12 @@ class Rule:
         return " ".join(terms).removeprefix("+ ") or "0"
 
     @property
+    def return_equation(self) -> str:
+        """R̂_t."""
+        sums = {Span.STEP: "r̂_t", Span.TO_GO: "Σ γ^(i−t) r̂_i", Span.TRAJECTORY: "Σ_all γ^(i−t) r̂_i"}
+        return sums[self.span] if self.returns else "0"
+
+    @property
     def control_equation(self) -> str:
         """q."""
         return _CONTROLS[self.control]
@@ -170,6 +187,16 @@ class Rule:
         objective = f"{self.objective} − r_t" if self.objective else ""
         return replace(self, name=f"{self.name}+R", reward=True, objective=objective)
 
+    def over_trajectories(self) -> Rule:
+        """The variant whose actions answer for the whole trajectory, its past too.
+
+        Raises:
+            InvalidInput: if the rule has no sums.
+        """
+        if self.span is Span.STEP or not self.returns:
+            raise invalid("rule", "one with a sum of r̂_i", self.name)
+        return replace(self, name=f"{self.name} over trajectories", span=Span.TRAJECTORY)
+
     def controlled_by(self, control: Control) -> Rule:
         """The same with another policy in control.
 
@@ -191,3 +218,10 @@ class Rule:
             control=control,
             objective=f"E_q Σ {' '.join(terms)}" if constant else "",
         )
+
+
+def check_discount(rule: Rule, discount: float) -> None:
+    """γ in [0, 1], above 0 where the past, in which γ^{i−t} grows, counts."""
+    check_number("discount", discount, at_least=0, at_most=1)
+    if rule.span is Span.TRAJECTORY:
+        check_number("discount", discount, above=0, at_most=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._rule import Channel, Control, Loss, Rule, Value
+from ._rule import Channel, Control, Loss, Rule, Span, Value
 
 teacher_distill = Rule(
     "teacher_distill",
@@ -76,7 +76,7 @@ td_teacher_value = Rule(
     "td_teacher_value",
     Control.STUDENT,
     bootstrap=Value.TEACHER,
-    per_step=True,
+    span=Span.STEP,
     reward=True,
     about="TD(1) that bootstraps from the teacher's critic (Proposition 3): one step better.",
 )
@@ -84,7 +84,7 @@ td_teacher_value = Rule(
 td_zero = Rule(
     "td_zero",
     Control.STUDENT,
-    per_step=True,
+    span=Span.STEP,
     reward=True,
     about="The same with a critic that says 0: greedy for the next reward.",
 )
@@ -94,7 +94,7 @@ actor_critic = Rule(
     Control.STUDENT,
     bootstrap=Value.STUDENT,
     baseline=Value.STUDENT,
-    per_step=True,
+    span=Span.STEP,
     reward=True,
     objective="E_πθ Σ −r_t",
     about="No teacher: the student's own critic; if it is exact, the policy gradient.",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_integer, check_number, invalid
 from ._exact import LEAST_TEACHER_PROBABILITY
-from ._rule import Control, Rule, Value
+from ._rule import Control, Rule, Value, check_discount
 from ._threads import set_threads
 from ._worlds import Floats, Worlds, cumulated, policy_table
 
@@ -122,7 +122,7 @@ def simulate(
     check_number("floor", floor, above=0, at_most=1)
     check_number("learning_rate", learning_rate, above=0)
     check_number("critic_rate", critic_rate, above=0, at_most=1)
-    check_number("discount", discount, at_least=0, at_most=1)
+    check_discount(rule, discount)
     count, states, actions = worlds.shape
     pi = policy_table("teacher", teacher, worlds)
     v = np.zeros((count, states))
@@ -152,7 +152,7 @@ def simulate(
         worlds.arrays,
         (
             int(rule.control), int(rule.loss), int(rule.channel), int(rule.bootstrap),
-            int(rule.baseline), rule.per_step, rule.gate, rule.reward,
+            int(rule.baseline), int(rule.span), rule.gate, rule.reward,
         ),
         (pi, np.log(np.maximum(pi, floor)), cumulated(pi), v),
         (learning_rate, critic_rate, discount, float(anneal), baseline),

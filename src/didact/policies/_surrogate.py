@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from .._checks import InvalidInput, check_number, invalid
 from ._divergences import divergence, log_prob_of_teacher
-from ._rule import Channel, Loss, Rule, Value
+from ._rule import Channel, Loss, Rule, Span, Value, check_discount
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def surrogate(
         >>> logits.grad.shape
         torch.Size([2, 4, 3])
     """
-    check_number("discount", discount, at_least=0, at_most=1)
+    check_discount(rule, discount)
     check_number("trace", trace, at_least=0, at_most=1)
     b, steps = episodes.rewards.shape
     for name, policy in (("student", student), ("teacher", teacher)):
@@ -148,9 +148,13 @@ def surrogate(
                 rule, episodes, student, teacher, loss.detach(), discount, teacher_values, values
             )
             _check_finite("r̂", r_hat, mask)
-            to_go = r_hat if rule.per_step else returns(episodes, r_hat, discount, critic, trace)
+            to_go = r_hat
+            if rule.span is not Span.STEP:
+                to_go = returns(episodes, r_hat, discount, critic, trace)
             if critic is not None:
                 to_go = to_go - critic.detach()[:, :-1]
+            if rule.span is Span.TRAJECTORY:
+                to_go = to_go + _past(r_hat, discount)
         log_p = torch.where(mask, student.log_prob(_whole(episodes))[:, :-1], 0.0)
         _check_finite("log πθ(a_t|s_t)", log_p.detach(), mask)
         total = total - log_p * torch.where(mask, to_go, 0.0)
@@ -204,6 +208,14 @@ def returns(
         now = rewards[:, t] + discount * torch.where(ends, worth, mixed)
         ahead = torch.where(last < t, 0.0, now)
         found[:, t] = ahead
+    return found
+
+
+def _past(rewards: Tensor, discount: float) -> Tensor:
+    """Σ_{i < t} γ^{i−t} r_i."""
+    found = torch.zeros_like(rewards)
+    for t in range(1, rewards.shape[1]):
+        found[:, t] = (found[:, t - 1] + rewards[:, t - 1]) / discount
     return found
 
 

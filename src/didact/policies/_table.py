@@ -52,7 +52,7 @@ def _cells(rule: Rule) -> tuple[str, ...]:
         rule.control_equation,
         rule.loss_equation,
         rule.reward_equation,
-        "r̂_t" if rule.per_step else "Σ γ^(i−t) r̂_i" if rule.returns else "0",
+        rule.return_equation,
         rule.objective or "nothing",
         "yes" if extended else "",
     )

@@ -19,6 +19,7 @@ from . import (
     _pd_divergences,
     _pd_flawed_teacher,
     _pd_oscillation,
+    _pd_variance,
 )
 from ._config import Size, config_of, find
 from ._publish import plot_study, write_tables
@@ -38,6 +39,7 @@ STUDIES = (
     _pd_flawed_teacher.study,
     _pd_corridor.study,
     _pd_divergences.study,
+    _pd_variance.study,
 )
 
 __all__ = [

@@ -29,7 +29,7 @@ from ..policies import (
     worlds,
 )
 from ..runs import write_atomic
-from ..tasks import grid_world
+from ..tasks import MDP, grid_world
 from ._study import Cell, Log, Record
 
 ControlName = Literal["student", "teacher", "uniform"]
@@ -112,16 +112,15 @@ def schedule(updates: int, checkpoints: int) -> list[int]:
     return sorted(set(places.tolist()))
 
 
+def drawn(run: Run, seed: int) -> MDP:
+    """World number ``seed``."""
+    generator = torch.Generator().manual_seed(seed)
+    return grid_world(generator=generator, actions=run.actions, view=run.view or None)
+
+
 def teaching(run: Run, shared: Path) -> Teaching:
     """Draw the worlds and train their teachers, or load what was trained before."""
-    drawn = [
-        grid_world(
-            generator=torch.Generator().manual_seed(seed), actions=run.actions,
-            view=run.view or None,
-        )
-        for seed in range(run.first, run.first + run.count)
-    ]  # fmt: skip
-    many = worlds(drawn)
+    many = worlds([drawn(run, seed) for seed in range(run.first, run.first + run.count)])
     policy = policy_of(_trained(run, many, shared), run.temperature)
     _, visits = estimate_values(
         many, policy, seed=1, episodes=ROLLOUTS, discount=run.discount, threads=run.threads

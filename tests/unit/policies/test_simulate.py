@@ -24,6 +24,7 @@ from didact.policies import (
     reinforce,
     simulate,
     teacher_distill,
+    teacher_v_reward,
     values,
     visitation,
     worlds,
@@ -34,6 +35,7 @@ from didact.policies._worlds import cumulated
 from didact.tasks import MDP, corridor, grid_world, random_mdp
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
+ROWS += [rule.over_trajectories() for rule in (n_distill, reinforce, teacher_v_reward)]
 ROWS += [on_policy_distill.controlled_by(Control.UNIFORM)]
 STATES, RUNS = 5, 40_000
 

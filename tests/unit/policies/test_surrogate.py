@@ -33,19 +33,23 @@ from didact.policies import (
     divergence,
     entropy_regularised,
     exp_entropy_regularised,
+    expected_return,
     expected_update,
     n_distill,
     on_policy_distill,
     reinforce,
     returns,
     reverse_kl,
+    rollout,
     surrogate,
     teacher_distill,
+    teacher_v_reward,
     values,
 )
 from didact.tasks import MDP
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
+ROWS += [rule.over_trajectories() for rule in (n_distill, reinforce, teacher_v_reward)]
 ROWS += [on_policy_distill.controlled_by(c) for c in (Control.UNIFORM, Control.MIXTURE)]
 STEPS = 3
 
@@ -441,6 +445,10 @@ def test_bad_input_is_said() -> None:
     # log N(0; 0, 1) twice and once more: no closed form is asked for
     found = float(surrogate(entropy_regularised, episodes, mixture, mixture))
     assert found == pytest.approx(-3 * (np.log(2 * np.pi) / 2) ** 2, rel=1e-5)
+    with pytest.raises(InvalidInput, match=r"`discount`.*above 0"):
+        surrogate(n_distill.over_trajectories(), episodes, policy, policy, discount=0.0)
+    with pytest.raises(InvalidInput, match=r"`rule`.*a sum.*on_policy_distill"):
+        on_policy_distill.over_trajectories()
     for bad in (
         {"lengths": torch.tensor([3])},
         {"lengths": torch.tensor([0])},
@@ -461,3 +469,38 @@ def test_bad_input_is_said() -> None:
     assert float(surrogate(on_policy_distill, episodes, coin, coin)) == pytest.approx(
         2 * float(np.log(2)), abs=1e-5
     )
+
+
+def test_episodes_from_a_table_average_to_the_exact_update_and_its_critic() -> None:
+    mdp, world, student, teacher = _world(1, 1.0)
+    policy = student[world.observation].softmax(-1)
+    generator = torch.Generator().manual_seed(0)
+    episodes, states = rollout(mdp, policy, episodes=20_000, generator=generator)
+    assert bool(episodes.terminated.all())
+    again, _ = rollout(mdp, policy, episodes=20_000, generator=generator.manual_seed(0))
+    assert torch.equal(episodes.actions, again.actions)
+    for rule in (n_distill, n_distill.over_trajectories(), entropy_regularised):
+        critic = expected_return(rule, world, student, teacher)
+        logits = student[world.observation[states]].requires_grad_()
+        loss = surrogate(
+            rule,
+            episodes,
+            Categorical(logits=logits),
+            Categorical(teacher[states]),
+            critic=critic[states],
+        )
+        (steps,) = torch.autograd.grad(loss * len(states), logits)
+        rows = torch.arange(len(states))[:, None] * len(student) + world.observation[states]
+        each = torch.zeros(len(states) * len(student), student.shape[1]).double()
+        each = each.index_add(0, rows.flatten(), steps.flatten(0, 1)).view(len(states), -1)
+        error = each.std(0) / len(states) ** 0.5
+        exact = expected_update(rule, world, student, teacher).flatten()
+        assert bool(((each.mean(0) - exact).abs() < 4.5 * error + 1e-12).all()), rule.name
+    total = (episodes.rewards.nan_to_num() * episodes.mask).sum(1)
+    wanted = world.start @ expected_return(reinforce, world, student, teacher)
+    assert abs(float(total.mean() - wanted)) < 4.5 * float(total.std()) / len(states) ** 0.5
+    cut, _ = rollout(mdp, policy, episodes=500, generator=generator, limit=1)
+    assert cut.rewards.shape == (500, 1)
+    assert 0 < int(cut.terminated.sum()) < 500
+    with pytest.raises(InvalidInput, match=r"`policy`.*\[worlds, states, actions\]"):
+        rollout(mdp, policy[:-1], episodes=1, generator=generator)
