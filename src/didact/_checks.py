@@ -6,7 +6,7 @@ import importlib.util
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -51,7 +51,7 @@ def check_number(
     below: float = math.inf,
 ) -> float:
     """Return ``value`` if it is a finite number in ``[at_least, at_most] ∩ (above, below)``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if (
         not number
         or not math.isfinite(value)

@@ -137,6 +137,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _fit(options: argparse.Namespace, command: str) -> None:
     from .hindsight import fit
+    from .hindsight._fit import EPOCHS, too_short
 
     parts = {"--series": options.series or None} | {
         f"--{name}": getattr(options, name) for name in ("history", "horizon")
@@ -146,6 +147,8 @@ def _fit(options: argparse.Namespace, command: str) -> None:
         raise InvalidInput(
             f"A series needs --series, --history and --horizon. Missing: {', '.join(missing)}."
         )
+    for warning in too_short(options.epochs or EPOCHS, options.quick):
+        print(f"didact: {warning}", file=sys.stderr)  # now, and not after an hour
     metrics = fit(
         options.data,
         label=options.label,

@@ -72,12 +72,13 @@ code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, mono
 pre { padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .verdict { font-size: 1.35rem; line-height: 1.4; max-width: none; margin: 1rem 0;
   padding: .9rem 1rem; background: var(--tint); border-left: .3rem solid var(--accent); }
+.verdict code { font-size: .9em; white-space: nowrap; }
 .banner { font-weight: 600; max-width: none; padding: .5rem 1rem; border: 2px dashed
   var(--accent); color: var(--accent); }
-.scroll { overflow-x: auto; margin: .8rem 0; }
+.scroll { overflow-x: auto; margin: .8rem 0; container-type: inline-size; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .4rem; }
-caption span { display: block; max-width: calc(100vw - 2rem); }
+caption span { display: block; max-width: 100cqw; }
 figcaption { margin-top: .4rem; max-width: 46rem; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
@@ -303,8 +304,13 @@ def bullets(items: Iterable[str]) -> Markup:
 
 
 def callout(text: str, kind: str = "verdict") -> Markup:
-    """A paragraph that stands out: ``verdict`` (large) or ``banner`` (framed)."""
-    return _render('<p class="{{ kind }}">{{ text }}</p>', kind=kind, text=text)
+    """A paragraph that stands out: ``verdict`` (large) or ``banner`` (framed).
+
+    What stands between back-ticks is code.
+    """
+    parts = "{% for part in parts %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}"
+    parts += "{{ part }}{% endif %}{% endfor %}"
+    return _render(f'<p class="{{{{ kind }}}}">{parts}</p>', kind=kind, parts=text.split("`"))
 
 
 def code(text: str) -> Markup:

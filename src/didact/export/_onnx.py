@@ -27,6 +27,7 @@ def save_onnx(
     *,
     numeric: Sequence[str],
     categorical: Mapping[str, Sequence[str]],
+    origins: Mapping[str, float] | None = None,
     output: str = "output",
     tolerance: float = 1e-5,
 ) -> str:
@@ -36,7 +37,8 @@ def save_onnx(
     numeric one, NaN where missing; string for a categorical one, empty where missing. It
     looks up each category's code (0 if unknown, 1 if missing, 2, 3, … in the order given) and
     hands ``numeric`` ``[batch, N]`` and ``codes`` ``[batch, C]`` to the core. A core of windows,
-    ``[batch, H, N]`` and ``[batch, H, C]``, has inputs ``[batch, H]``. Before the file
+    ``[batch, H, N]`` and ``[batch, H, C]``, has inputs ``[batch, H]``. A numeric column that has an
+    origin is taken as double, and the core gets it less the origin. Before the file
     appears, ONNX checks it and onnxruntime must agree with PyTorch on the example rows and on
     a row with everything missing: max |Δ| ≤ ``tolerance`` · max(1, max |output|).
 
@@ -47,6 +49,7 @@ def save_onnx(
         path: Where to; the file appears whole or not at all.
         numeric: Names of the numeric columns, in the core's order.
         categorical: Categories of each categorical column, in the core's order.
+        origins: Of numeric columns whose numbers are too large for float32, what to take off.
         output: The output's name; underscores are added while a column has the same one.
         tolerance: The largest difference allowed.
 
@@ -74,10 +77,11 @@ def save_onnx(
     core = copy.deepcopy(core).cpu().eval()
     model = _translated(core, example_inputs)
     window = example_inputs[0].shape[1] if example_inputs[0].dim() == 3 else None
-    _take_columns(model, list(numeric), categories, output, window)
+    offsets = dict(origins or {})
+    _take_columns(model, list(numeric), categories, offsets, output, window)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
-    _compare(core, data, example_inputs, list(numeric), categories, output, tolerance)
+    _compare(core, data, example_inputs, list(numeric), categories, offsets, output, tolerance)
     write_atomic(path, data)
     return output
 
@@ -109,6 +113,7 @@ def _take_columns(
     model: Any,
     numeric: list[str],
     categorical: dict[str, list[str]],
+    origins: dict[str, float],
     output: str,
     window: int | None,
 ) -> None:
@@ -135,10 +140,18 @@ def _take_columns(
             )
         )
     codes = [f"{inner}/code of {name}" for name in categorical]
+    values = {name: name for name in numeric}
+    for name, origin in origins.items():
+        values[name] = f"{inner}/value of {name}"
+        constant = numpy_helper.from_array(np.array(origin), f"{inner}/origin of {name}")
+        graph.initializer.append(constant)
+        less = f"{inner}/less of {name}"
+        before.append(helper.make_node("Sub", [name, constant.name], [less]))
+        before.append(helper.make_node("Cast", [less], [values[name]], to=TensorProto.FLOAT))
     if window is not None:
         axis = numpy_helper.from_array(np.array([2], dtype=np.int64), f"{inner}/last axis")
         graph.initializer.append(axis)
-    for columns, target in ((numeric, "numeric"), (codes, "codes")):
+    for columns, target in ((list(values.values()), "numeric"), (codes, "codes")):
         if columns:
             joined = columns
             if window is not None:  # [batch, H] → [batch, H, 1], one beside the other
@@ -158,7 +171,9 @@ def _take_columns(
     after = helper.make_node("Identity", [result.name], [output])
     nodes = [*before, *graph.node, after]
     sizes = [dim.dim_value for dim in result.type.tensor_type.shape.dim][1:]
-    kinds = [(name, TensorProto.FLOAT) for name in numeric]
+    kinds = [
+        (name, TensorProto.DOUBLE if name in origins else TensorProto.FLOAT) for name in numeric
+    ]
     kinds += [(name, TensorProto.STRING) for name in categorical]
     inputs = [
         helper.make_tensor_value_info(name, kind, ["batch", window or 1]) for name, kind in kinds
@@ -180,6 +195,7 @@ def _compare(
     example_inputs: tuple[Tensor, Tensor],
     numeric: list[str],
     categorical: dict[str, list[str]],
+    origins: dict[str, float],
     output: str,
     tolerance: float,
 ) -> None:
@@ -192,6 +208,8 @@ def _compare(
     missing = (torch.full_like(rows[:1], torch.nan), torch.full_like(codes[:1], MISSING))
     for x, c in ((rows, codes), missing):
         feed: dict[str, Any] = {name: _column(x, j) for j, name in enumerate(numeric)}
+        for name, origin in origins.items():
+            feed[name] = feed[name].astype(np.float64) + origin
         for j, (name, categories) in enumerate(categorical.items()):
             unknown = max(categories, key=len, default="") + "?"  # longer than any category
             words = np.array([unknown, "", *categories], dtype=object)

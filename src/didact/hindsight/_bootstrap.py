@@ -29,6 +29,11 @@ class Interval:
         low, high = (self.mean + factor * (end - self.mean) for end in (self.low, self.high))
         return Interval(self.mean, low, high)
 
+    def within(self, least: float, most: float) -> Interval:
+        """Ends beyond what the number can be are brought back."""
+        low, high = (min(max(end, least), most) for end in (self.low, self.high))
+        return Interval(self.mean, low, high)
+
     def to_json(self) -> IntervalRecord:
         """The three numbers; one that is not finite becomes ``None``."""
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CATEGORIES = 64
+BLURRED = 1e-3
+"""float32 may be off by this share of a column's standard deviation."""
 STRAY = 0.1  # this share of words among numbers looks like a token for missing
 
 
@@ -36,6 +38,8 @@ def assign_roles(
     label: str,
     privileged_patterns: Iterable[str] = (),
     group: str | None = None,
+    *,
+    series: bool = False,
 ) -> Roles:
     """Every column gets one role: label, group, privileged, else input; nothing is guessed.
 
@@ -45,6 +49,7 @@ def assign_roles(
         privileged_patterns: Names, or globs (``*``, ``?``, ``[ab]``; case counts), of columns
             known only in hindsight. A column named exactly like the pattern wins over the glob.
         group: A column whose equal values must stay on one side of every split. Not an input.
+        series: Whether the label's own past is an input, too: no other is needed.
 
     Raises:
         InvalidInput: A name or pattern matches nothing, one column has two roles, or no input
@@ -63,7 +68,7 @@ def assign_roles(
         raise invalid("group", "another column than the label", group)
     privileged = set(named("privileged", privileged_patterns, names, label=label, group=group))
     inputs = tuple(name for name in names if name not in {label, group} | privileged)
-    if not inputs:
+    if not inputs and not series:
         raise invalid(
             "privileged", "patterns that leave at least one input column", sorted(privileged)
         )
@@ -94,7 +99,7 @@ def named(
             raise invalid(parameter, rule, pattern)
         for role, name in others.items():
             if name in matched:
-                narrower = f", as `{pattern[:-1]}[…]` may" if pattern.endswith("*") else ""
+                narrower = f", as `{pattern[:-1]}[…]` may" if pattern[1:].endswith("*") else ""
                 rule = f"a pattern that leaves out the {role} `{name}`{narrower}"
                 raise invalid(parameter, rule, pattern)
         found.update(matched)
@@ -117,12 +122,15 @@ class Column:
         kind: ``"numeric"`` or ``"categorical"``.
         categories: The known categories, the most frequent first; empty if numeric.
         time: Whether a numeric column holds dates, as seconds since 1970-01-01 UTC.
+        origin: What is taken off its numbers before they become float32, which tells large
+            numbers apart no better than to 6·10⁻⁸ of their size.
     """
 
     name: str
     kind: Literal["numeric", "categorical"]
     categories: tuple[str, ...] = ()
     time: bool = False
+    origin: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that ``json`` can write; :meth:`from_json` is the inverse."""
@@ -131,7 +139,7 @@ class Column:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Column:
         """The column that :meth:`to_json` described."""
-        return cls(data["name"], data["kind"], tuple(data["categories"]), data["time"])
+        return cls(**{**data, "categories": tuple(data["categories"])})
 
 
 def describe(
@@ -142,12 +150,12 @@ def describe(
     These are the rows for training and validation, never test rows: the columns are the same
     for every seed, and the seeds draw training and validation anew from the same rows.
 
-    Numbers and durations are numeric; so are dates, as seconds since 1970-01-01 UTC (which
-    float32 keeps to within 64 s). Text and truth values are categorical; so are integers
-    of 2⁵³ and more: they are identifiers, and no float holds them. Of more than 64 categories
-    the 64 most frequent are kept (ties in alphabetical order), the rest are "other". Columns
-    that are empty or constant on these rows are dropped. A numeric column is float32
-    from here on: one whose values float32 cannot tell apart is constant.
+    Numbers and durations are numeric; so are dates, as seconds since 1970-01-01 UTC. Text and
+    truth values are categorical; so are integers of 2⁵³ and more: they are identifiers, and no
+    float holds them. Of more than 64 categories the 64 most frequent are kept (ties in
+    alphabetical order), the rest are "other". Columns that are empty or constant on these rows are
+    dropped. A numeric column is float32 from here on; where that would blur it, its median is taken
+    off first (``Column.origin``).
 
     Args:
         known: The training and validation rows.
@@ -186,10 +194,15 @@ def _describe_one(cells: pd.Series) -> tuple[Column | None, str]:
         return None, "has no value in the training and validation rows: dropped"
     if is_numeric(cells):
         time = is_datetime64_any_dtype(cells.dtype)
-        values = float32(cells, time=time)
+        column = Column(name, "numeric", time=time)
+        values = float32(cells, column)
+        exact = numbers(cells, time=time)
+        if np.nanmax(np.abs(values - exact)) > BLURRED * np.nanstd(exact):
+            column = replace(column, origin=float(np.nanmedian(exact)))
+            values = float32(cells, column)
         if (values == values[0]).all():
             return None, "is constant: dropped"
-        return Column(name, "numeric", time=time), ""
+        return column, ""
     counts = Counter(word for word in texts(cells) if word is not None)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     if len(ranked) < 2 and counts.total() == len(cells):
@@ -228,10 +241,14 @@ def is_numeric(cells: pd.Series) -> bool:
     )
 
 
-def float32(cells: pd.Series, *, time: bool) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Cells as float32 ``[n]``, NaN where missing; infinity is an error with column and row."""
+def float32(cells: pd.Series, column: Column) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Cells less the column's origin as float32 ``[n]``, NaN where missing; none may be infinite.
+
+    Raises:
+        InvalidInput: naming column and row.
+    """
     with np.errstate(over="ignore"):  # beyond float32 is infinite here, and refused below
-        values = numbers(cells, time=time).astype(np.float32)
+        values = (numbers(cells, time=column.time) - column.origin).astype(np.float32)
     infinite = np.isinf(values)
     if infinite.any():
         found = cells[infinite].iloc[0]

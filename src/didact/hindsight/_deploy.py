@@ -20,7 +20,7 @@ from ._columns import Column
 from ._encode import Codes, Encoder
 from ._label import Bins, Classes, label_from_json
 
-FORMAT = 2
+FORMAT = 3
 _CHECKED_ROWS = 256
 
 
@@ -36,8 +36,9 @@ class Deployed(nn.Module):
         student: ``features → (logits [n, K], activations)``; the activations are not used.
         values: The label's ``values``: None for classes, ``[K]`` for bins.
         unit: (offset, scale) of a student whose output is the number itself; None for others.
-        anchor: (column, otherwise) of a student that predicts the change of a number: which of the
-            numeric columns is the label, and what stands where it is missing now; None for others.
+        anchor: (column, origin, otherwise) of a student that predicts the change of a number: which
+            of the numeric columns is the label, that column's origin, and what stands where it is
+            missing now; None for others.
 
     Example:
         >>> class Student(nn.Module):
@@ -55,13 +56,15 @@ class Deployed(nn.Module):
 
     unit: Tensor | None
 
+    level: Tensor | None
+
     def __init__(
         self,
         encoder: Encoder,
         student: nn.Module,
         values: Tensor | None,
         unit: tuple[float, float] | None = None,
-        anchor: tuple[int, float] | None = None,
+        anchor: tuple[int, float, float] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -69,7 +72,10 @@ class Deployed(nn.Module):
         double = torch.float64
         self.register_buffer("values", None if values is None else values.to(double))
         self.register_buffer("unit", None if unit is None else torch.tensor(unit, dtype=double))
-        self.anchor = anchor
+        self.column = None if anchor is None else anchor[0]
+        # A plain number would be float32 in ONNX.
+        level = None if anchor is None else torch.tensor(anchor[1:], dtype=double)
+        self.register_buffer("level", level)
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Probabilities ``[n, K]`` or predictions ``[n]`` of :class:`Codes`' two tensors.
@@ -82,10 +88,9 @@ class Deployed(nn.Module):
             found = self.unit[0] + self.unit[1] * logits[:, 0].double()
         elif self.values is not None:
             found = found.double() @ self.values
-        if self.anchor is not None:
-            column, otherwise = self.anchor
-            now = numeric[:, -1, column].double()
-            found = found + torch.where(now.isnan(), torch.full_like(now, otherwise), now)
+        if self.level is not None:
+            now = numeric[:, -1, self.column].double() + self.level[0]
+            found = found + torch.where(now.isnan(), self.level[1], now)
         return found
 
 
@@ -100,6 +105,7 @@ class Loaded:
         label_name: The column that is predicted.
         na: The tokens that meant "missing" in training, beside the usual ones.
         series: Of a series, ``history``, ``horizon``, ``time``, ``step`` and ``group``.
+        run: Names the training run that the model is from.
     """
 
     module: Callable[..., Any]
@@ -108,6 +114,7 @@ class Loaded:
     label_name: str
     na: tuple[str, ...]
     series: dict[str, Any] | None
+    run: str
 
 
 def save_deployed(
@@ -120,6 +127,7 @@ def save_deployed(
     label_name: str,
     na: Iterable[str] = (),
     series: dict[str, Any] | None = None,
+    run: str = "",
 ) -> None:
     """Write ``student.onnx``, ``student.pt2`` and, last, ``schema.json``; each whole or not at all.
 
@@ -136,6 +144,7 @@ def save_deployed(
         label_name: The column that is predicted.
         na: The tokens that meant "missing" in training, beside the usual ones.
         series: What :class:`Loaded` says of it; None for a table.
+        run: Names the training run that the model is from.
 
     Raises:
         InvalidInput: Columns, label and model do not fit together.
@@ -154,6 +163,7 @@ def save_deployed(
         folder / "student.onnx",
         numeric=[column.name for column in columns if column.kind == "numeric"],
         categorical={c.name: c.categories for c in columns if c.kind == "categorical"},
+        origins={c.name: c.origin for c in columns if c.origin},
         output="probabilities" if classes else "prediction",
     )
     schema = {
@@ -163,6 +173,7 @@ def save_deployed(
         "na": list(na),
         "onnx_output": output,
         "series": series,
+        "run": run,
     }
     inputs = (example.numeric, example.codes)
     save_pt2(deployed, inputs, folder / "student.pt2", mapping=schema)
@@ -188,14 +199,17 @@ def load_deployed(folder: str | os.PathLike[str]) -> Loaded:
     """What :func:`save_deployed` wrote, ready to run on the CPU; nothing is unpickled into code.
 
     Raises:
-        InvalidInput: A file is not what it should be, or the files are of two different fits.
+        InvalidInput: A file is not what it should be, or the files are of two different runs.
         DidactError: A file cannot be read.
     """
     folder = Path(folder)
     schema = read_json(folder / "schema.json")
     module, mapping = load_pt2(folder / "student.pt2")
     if schema != mapping:
-        raise InvalidInput(f"`schema.json` and `student.pt2` in `{folder}` are of different fits.")
+        raise InvalidInput(
+            f"`schema.json` and `student.pt2` in `{folder}` are of different runs: a fit was "
+            "interrupted; run its command again."
+        )
     if schema.get("format") != FORMAT:
         raise DidactError(
             f"`{folder}` has format {schema.get('format')!r}; this didact reads {FORMAT}."
@@ -207,4 +221,5 @@ def load_deployed(folder: str | os.PathLike[str]) -> Loaded:
         schema["label"]["name"],
         tuple(schema["na"]),
         schema["series"],
+        schema["run"],
     )

@@ -26,7 +26,7 @@ class Codes:
     """A table as two tensors, the one thing an exported model is fed.
 
     Attributes:
-        numeric: The numeric columns, float32 ``[n, N]``, NaN where missing, in their own units.
+        numeric: The numeric columns less their origins, float32 ``[n, N]``, NaN where missing.
         codes: The categorical columns, int64 ``[n, C]``: 0 a category that is not among the
             column's; 1 missing; 2, 3, … the column's categories in order.
 
@@ -58,7 +58,7 @@ class Codes:
                 f"Parameter `data` should be a table with the columns that the model takes. "
                 f"Missing: {listed(absent)}; there are {listed(frame.columns)}."
             )
-        numeric = [float32(frame[c.name], time=c.time) for c in columns if c.kind == "numeric"]
+        numeric = [float32(frame[c.name], c) for c in columns if c.kind == "numeric"]
         codes = [_codes(frame[c.name], c) for c in columns if c.kind == "categorical"]
         none = np.empty((len(frame), 0))
         return cls(

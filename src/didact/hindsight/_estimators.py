@@ -20,7 +20,7 @@ from ._encode import Encoder
 from ._metrics import METHODS
 from ._output import Output, output_for
 from ._rows import Rows
-from ._settings import Settings, start
+from ._settings import Settings, checked, start
 from ._train import Budget, one_thread, train
 
 Method = Literal[
@@ -79,10 +79,8 @@ class _Hindsight(BaseEstimator):  # type: ignore[misc]
         usual = start(self.method_, number=number, rows=len(x))
         known = start(self.method, number=number, rows=len(x))
         usual |= {"width": 32, "learning_rate": 3e-3, **({"head": "plain"} if number else {})}
-        given = self.settings or {}
         known.pop("head", None)  # plain, always: the number itself
-        if unknown := sorted(set(given) - set(known)):
-            raise invalid("settings", f"a dict with keys of {sorted(known)}", unknown)
+        given = checked(self.settings if self.settings is not None else {}, known)
         self.settings_ = {**usual, **given}
         self.output_: Output = output_for(self.settings_, size, values)
         rng = check_random_state(self.random_state)
@@ -90,10 +88,13 @@ class _Hindsight(BaseEstimator):  # type: ignore[misc]
         held = min(max(1, round(self.validation_fraction * len(x))), len(x) - 1)
         # Two rows are too few to divide: they are judged on what they learnt from.
         validation, training = (order[:held], order[held:]) if len(x) > 2 else (order, order)
-        self.encoder_, encode_privileged = (_encoder(part[training]) for part in (x, x_star))
+        self._unit = _unit("X", x[training])
+        unit_of_privileged = _unit("privileged", x_star[training])
+        features = _standard(x, self._unit), _standard(x_star, unit_of_privileged)
+        self.encoder_, encode_privileged = (_encoder(part[training]) for part in features)
         whole = Rows(
-            _encoded(self.encoder_, x),
-            _encoded(encode_privileged, x_star),
+            _encoded(self.encoder_, features[0]),
+            _encoded(encode_privileged, features[1]),
             torch.arange(len(x)),
             torch.from_numpy(y),
             torch.from_numpy(label).float(),
@@ -118,7 +119,8 @@ class _Hindsight(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         x = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
         with torch.no_grad():
-            logits: Tensor = self.student_(_encoded(self.encoder_, x).double())[0]
+            features = _encoded(self.encoder_, _standard(x, self._unit))
+            logits: Tensor = self.student_(features.double())[0]
         return logits
 
     def __sklearn_tags__(self) -> Any:
@@ -222,7 +224,10 @@ class HindsightRegressor(RegressorMixin, _Hindsight):  # type: ignore[misc]
             self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", y_numeric=True
         )
         label = label.astype(np.float64)
-        self._offset, self._scale = float(label.mean()), float(label.std()) or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._offset, self._scale = float(label.mean()), float(label.std()) or 1.0
+        if not np.isfinite(self._scale):
+            raise invalid("y", "numbers whose squares are finite", float(np.abs(label).max()))
         standard = (label - self._offset) / self._scale
         # The values of bins are not used: the head is plain.
         self._fit(x, np.zeros(len(x), np.int64), standard, privileged, 1, torch.zeros(1))
@@ -234,6 +239,30 @@ class HindsightRegressor(RegressorMixin, _Hindsight):  # type: ignore[misc]
         found = self.output_.predict(logits).numpy()
         numbers: NDArray[np.float64] = found * self._scale + self._offset
         return numbers
+
+
+Unit = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Mean and deviation of each column, ``[F]``."""
+
+
+def _unit(name: str, x: NDArray[np.float64]) -> Unit:
+    """Those of the rows where the column is known; a column that does not vary has deviation 1."""
+    there = ~np.isnan(x)
+    count = np.maximum(there.sum(0), 1)
+    known = np.where(there, x, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = (known / count).sum(0)
+        scale = np.sqrt((np.where(there, x - mean, 0.0) ** 2 / count).sum(0))
+    if not np.isfinite(scale).all():
+        raise invalid(name, "numbers whose squares are finite", float(np.abs(known).max()))
+    return mean, np.where(scale >= np.finfo(np.float64).tiny, scale, 1.0)
+
+
+def _standard(x: NDArray[np.float64], unit: Unit) -> NDArray[np.float64]:
+    """In float64: float32 could not tell large numbers apart."""
+    with np.errstate(over="ignore"):  # infinitely far is far, and clipped
+        found: NDArray[np.float64] = (x - unit[0]) / unit[1]
+    return found
 
 
 def _encoder(x: NDArray[np.float64]) -> Encoder:

@@ -61,13 +61,15 @@ def export(
         label_name=question.label,
         na=question.na,
         series=None if series is None else {**series, "group": question.group},
+        run=run.name,
     )
 
 
-def _anchor(prepared: Prepared, label: str) -> tuple[int, float]:
-    """Which numeric column is the label, and the anchor of examples where it is missing."""
-    numeric = [column.name for column in prepared.columns if column.kind == "numeric"]
+def _anchor(prepared: Prepared, label: str) -> tuple[int, float, float]:
+    """Which numeric column is the label, its origin, and the anchor where it is missing."""
+    numeric = [column for column in prepared.columns if column.kind == "numeric"]
+    place = next(j for j, column in enumerate(numeric) if column.name == label)
     split = prepared.split
     seen = np.concatenate([split.train, split.validation])
     level = prepared.level(prepared.label[seen], seen)
-    return numeric.index(label), float(level.mean())
+    return place, numeric[place].origin, float(level.mean())

@@ -17,7 +17,7 @@ from ..runs import cores, locked, read_json, write_atomic, write_json
 from ._export import export
 from ._label import Bins, Classes
 from ._measure import best_run, measure
-from ._metrics import CANDIDATES, FORMAT, Metrics
+from ._metrics import CANDIDATES, FORMAT, PATIENCE, Metrics
 from ._prepare import SPLIT_SEED, Question, prepare
 from ._prepared import Prepared
 from ._probe import given_away
@@ -25,8 +25,7 @@ from ._report import report
 from ._runs import FINALISTS, Runs, searches
 from ._verdict import judge
 
-EPOCHS, PATIENCE = 1000, 25
-QUICK_EPOCHS = 60
+EPOCHS, QUICK_EPOCHS = 1000, 60
 
 
 def fit(
@@ -56,8 +55,10 @@ def fit(
     Candidates learn from the training rows: without a teacher, with an auxiliary task, with a
     fixed random teacher, by generalised distillation, by TRAM, with LDT; boosted trees on the
     inputs; and, as the ceiling, a student with the privileged columns as inputs. Each has its
-    settings chosen by the same number of trials on validation rows, and is then trained once
-    per seed until its validation loss stops improving. Test rows are drawn once and take no part
+    settings searched on validation rows by the same number of trials (without a teacher by as many
+    as the candidates that stand for hindsight have together); the three best settings of each are
+    then trained once per seed until the validation loss stops improving, and the settings with the
+    least mean of it over the seeds are kept. Test rows are drawn once and take no part
     in training, in scaling or in any choice.
 
     With ``history`` H and ``horizon`` K the rows are a series: the inputs are the last H rows of
@@ -87,7 +88,8 @@ def fit(
             lowest mean validation loss is shown and judged.
         trials: settings tried per candidate.
         epochs: most epochs of a run; 1000 (60 if ``quick``). A run ends when 25 epochs brought no
-            gain of 0.1 %; one that does not come so far is cut short and voids the verdict.
+            gain of 0.1 %; one that does not come so far is cut short and voids the verdict. With
+            ``quick`` every run has all its epochs, and those are named that were not done by then.
         out: the folder for everything; created if missing.
         device: ``"auto"`` (CUDA where there is any), or as for ``torch.device``.
         quick: fixed settings and no search; the verdict is marked a demonstration.
@@ -148,6 +150,9 @@ def fit(
             unit=_unit(target),
         )
         deployed = best_run(candidates)
+        chosen, seed = deployed["candidate"], deployed["seed"]
+        config = runs.config(chosen, candidates[chosen]["settings"], seed, final=True)
+        deployed["run"] = runs.folder(config).name
         told = facts["data"]
         metrics = {
             "format": FORMAT,
@@ -160,7 +165,14 @@ def fit(
                     for name in ("torch", "numpy", "pandas", "scikit-learn", "optuna")
                 },
             },
-            "data": {**told, "warnings": [*told["warnings"], *given_away(predictability["label"])]},
+            "data": {
+                **told,
+                "warnings": [
+                    *told["warnings"],
+                    *too_short(most, quick),
+                    *given_away(None if told["series"] else predictability["label"]),
+                ],
+            },
             "split": {
                 "kind": told["split"],
                 "seed": SPLIT_SEED,
@@ -182,12 +194,21 @@ def fit(
             "deployed": deployed,
             "verdict": verdict.to_json(),
         }
+        # The metrics last: whoever finds them finds the model and the page that they describe.
+        export(home, runs.folder(config), config, prepared, target, question, told["series"])
         write_atomic(home / "report.html", report(cast(Metrics, metrics)))
         write_json(home / "metrics.json", metrics)
-        chosen, seed = deployed["candidate"], deployed["seed"]
-        config = runs.config(chosen, candidates[chosen]["settings"], seed, final=True)
-        export(home, runs.folder(config), config, prepared, target, question, told["series"])
     return cast(Metrics, metrics)
+
+
+def too_short(epochs: int, quick: bool) -> list[str]:
+    """A warning where no run can show so many epochs without a gain as a verdict asks for."""
+    if quick or epochs > PATIENCE:
+        return []
+    return [
+        f"In {epochs} epochs no run can go {PATIENCE} without a gain after its first: there will "
+        "be no verdict. Give a larger `--epochs`, or leave it out."
+    ]
 
 
 def _refuse_another(home: Path, data: dict[str, Any]) -> None:
@@ -209,7 +230,7 @@ def _device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=torch.device(device))
+        torch.zeros(1, device=torch.device(device)).item()
     except (RuntimeError, AssertionError) as error:
         raise InvalidInput(
             f"Parameter `device` should be a device that torch can use here. Found {device!r}: "

@@ -36,7 +36,7 @@ def measure(
         errors = [r["error"] for r, _ in final[BASELINE].runs if r["error"]]
         raise DidactError(f"The student could not be trained without a teacher: {errors[0]}")
     candidates: dict[str, CandidateRecord] = {}
-    for name, (settings, runs, _) in final.items():
+    for name, (settings, runs, cut_short) in final.items():
         records = [record for record, _ in runs]
         there = name in losses
         target = y if prepared.values is None else label
@@ -63,6 +63,7 @@ def measure(
                 }
                 for seed, r in enumerate(records)
             ],
+            "cut_short": cut_short,
             "test": {metric: interval.to_json() for metric, interval in intervals.items()},
             "gain": None if gain is None else gain.to_json(),
             "calibration": calibration(target, **predictions[name]) if there else None,

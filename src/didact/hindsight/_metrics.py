@@ -13,8 +13,11 @@ from typing import Literal, TypedDict
 Outcome = Literal["helps", "does not help", "too little data to tell", "cut short"]
 Setting = float | int | str | bool | None
 
-FORMAT = 2
+FORMAT = 3
 """The version of the schema; :func:`didact.hindsight._report.report` refuses any other."""
+
+PATIENCE = 25
+"""Epochs without a gain after which a run has had its time."""
 
 BASELINE = "no_teacher"
 """Learns from the inputs alone: what every other candidate is compared with."""
@@ -50,7 +53,10 @@ class SeriesRecord(TypedDict):
 
 
 class DataRecord(TypedDict):
-    """The table, and the part each column plays. ``series`` is null for a table of examples."""
+    """The table, and the part each column plays. ``series`` is null for a table of examples.
+
+    ``dates``: those inputs that hold dates.
+    """
 
     file: str
     sha256: str
@@ -59,6 +65,7 @@ class DataRecord(TypedDict):
     label: str
     group: str | None
     inputs: list[str]
+    dates: list[str]
     privileged: list[str]
     na: list[str]
     dropped: list[str]
@@ -105,7 +112,7 @@ class CurveRecord(TypedDict):
 class SeedRecord(TypedDict):
     """One training run with the chosen settings. ``test``: metric name → value.
 
-    ``cut_short``: the budget ended while the validation loss still fell.
+    ``cut_short``: the budget ended before 25 epochs had brought no gain.
     """
 
     seed: int
@@ -137,6 +144,8 @@ class CandidateRecord(TypedDict):
 
     ``test`` has the metrics over all seeds, first the one that is compared.
 
+    ``seeds`` are the runs with the chosen settings; ``cut_short`` counts those of all finalists.
+
     These are, for a classification, ``log_loss``, ``accuracy`` and, of two classes, ``auc``; for a
     regression ``squared_error``, ``rmse``, ``mae``, ``r2``, and ``log_loss`` of the binned label.
     ``gain`` is null for ``no_teacher`` itself, and where a candidate has no finite result.
@@ -146,6 +155,7 @@ class CandidateRecord(TypedDict):
     validation: float | None
     trials: list[TrialRecord]
     seeds: list[SeedRecord]
+    cut_short: int
     test: dict[str, IntervalRecord]
     gain: IntervalRecord | None
     calibration: CalibrationRecord | None
@@ -164,11 +174,15 @@ class PredictabilityRecord(TypedDict):
 
 
 class DeployedRecord(TypedDict):
-    """The run whose student was exported: chosen on validation loss, never on test loss."""
+    """The run whose student was exported: chosen on validation loss, never on test loss.
+
+    ``run``: its name, which the exported files bear, too.
+    """
 
     candidate: str
     seed: int
     validation: float | None
+    run: str
 
 
 class VerdictRecord(TypedDict):

@@ -12,18 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from .._checks import InvalidInput, invalid, listed
-from ..runs import write_atomic
+from ..runs import read_json, write_atomic
 from ._deploy import Loaded, load_deployed
 from ._encode import Codes
 from ._label import Classes
 from ._prepare import group_codes
 from ._series import find_examples
-from ._table import numbers, read_table
+from ._table import numbers, parsed, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH = 8192
+_IDENTITY = ("group", "time")
 
 
 def predict(
@@ -68,8 +69,11 @@ def predict(
         if not Path(folder, name).is_file():
             raise InvalidInput(f"`{folder}` holds no finished fit: `{name}` is missing.")
     loaded = load_deployed(folder)
+    _check_run(Path(folder), loaded.run)
     text = [column.name for column in loaded.columns if column.kind == "categorical"]
-    table = read_table(data_path, na=[*loaded.na, *na], text=text)
+    # Group and time are written as they were read: 007 is not 7.
+    text += [] if loaded.series is None else [loaded.series[r] for r in _IDENTITY]
+    table = read_table(data_path, na=[*loaded.na, *na], text=[name for name in text if name])
     if loaded.series is None:
         predictions = _named(loaded, _run(loaded, Codes.of(table, loaded.columns)))
     else:
@@ -78,16 +82,28 @@ def predict(
     return int(predictions["prediction"].notna().sum())
 
 
+def _check_run(folder: Path, run: str) -> None:
+    """The report beside the model must be of the same run, where there is one."""
+    if not (folder / "metrics.json").is_file():
+        return
+    told = read_json(folder / "metrics.json").get("deployed", {}).get("run")
+    if told != run:
+        raise InvalidInput(
+            f"`metrics.json` and `student.pt2` in `{folder}` are of different runs: a fit was "
+            "interrupted; run its command again."
+        )
+
+
 def _of_series(loaded: Loaded, table: pd.DataFrame, series: dict[str, Any]) -> pd.DataFrame:
-    for role in ("time", "group"):
+    for role in _IDENTITY:
         if series[role] is not None and series[role] not in table.columns:
             rule = f"a table with the {role} `{series[role]}`; it has {listed(table.columns)}"
             raise invalid("data", rule, "none")
     time = series["time"]
     found = find_examples(
         len(table),
-        groups=group_codes(table, series["group"]),
-        time=None if time is None else numbers(table[time], time=True),
+        groups=None if series["group"] is None else group_codes(parsed(table[series["group"]])),
+        time=None if time is None else numbers(parsed(table[time]), time=True),
         step=series["step"],
         history=series["history"],
         horizon=0,
@@ -107,7 +123,7 @@ def _of_series(loaded: Loaded, table: pd.DataFrame, series: dict[str, Any]) -> p
     predictions = _named(loaded, np.concatenate(made))
     every = predictions.set_axis(found.order[found.present], axis=0).reindex(range(len(table)))
     # Whose and what time each prediction is: of the row, not of the label that it foresees.
-    for place, role in enumerate(r for r in ("group", "time") if series[r] is not None):
+    for place, role in enumerate(r for r in _IDENTITY if series[r] is not None):
         every.insert(place, series[role], table[series[role]])
     return every
 

@@ -6,20 +6,23 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
 from ..runs import key
-from ._columns import Column, Roles, assign_roles, describe, named
+from ._columns import Roles, assign_roles, describe, named
 from ._encode import Codes
 from ._label import FEWEST_ROWS, Bins, Classes, check_label
 from ._prepared import Prepared, rows_behind
 from ._series import Series, find_examples, split_in_time
 from ._split import Split, split
-from ._table import nearly_dates, numbers, read_table, row_list, texts
+from ._table import dated, nearly_dates, numbers, read_table, row_list, texts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLIT_SEED = 0
 LARGEST_LABEL = 1e30
@@ -80,6 +83,14 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
         time = _time_column(frame, question, dropped)
         if time is not None and question.time is None:
             warnings.append(f"Rows are timed by `{time}`, the only column of dates.")
+        if time is not None and time in question.privileged:
+            raise invalid("privileged", f"columns other than the time `{time}`", time)
+        warnings += [
+            f"Column `{name}` looks like dates, but they are not ISO 8601 (2020-01-31): rows are "
+            "taken as they come."
+            for name in names
+            if time is None and name not in dropped and dated(frame[name])
+        ]
     elif not question.privileged:
         raise invalid(
             "privileged",
@@ -88,7 +99,9 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
             list(question.privileged),
         )
     kept = [name for name in names if name not in dropped and name != time]
-    roles = assign_roles(kept, question.label, question.privileged, question.group)
+    roles = assign_roles(
+        kept, question.label, question.privileged, question.group, series=question.is_series
+    )
     if question.is_series:
         frame, series, roles, more = _series(frame, question, roles, time)
         warnings += more
@@ -108,9 +121,8 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
     amounts, anchor = None, None
     if classes is None:
         amounts = _amounts(cells, question.label)
-        if series is not None:
-            _check_digits(amounts[seen], question.label)
-        if series is not None and Column(question.label, "numeric") in columns:
+        numeric = [column.name for column in columns if column.kind == "numeric"]
+        if series is not None and question.label in numeric:
             anchor = _anchor(frame[question.label], present, amounts[seen].mean())
             amounts = amounts - anchor
             cells = pd.Series(amounts, index=cells.index, name=question.label)
@@ -153,6 +165,7 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
         "label": question.label,
         "group": question.group,
         "inputs": list(roles.inputs),
+        "dates": [column.name for column in columns if column.time],
         "privileged": list(roles.privileged),
         "na": [*question.na],
         "dropped": [*dropped, *(name for name in of_roles if name not in used)],
@@ -184,6 +197,8 @@ def _time_column(frame: Any, question: Question, dropped: Iterable[str]) -> str 
             raise invalid("time", f"one of the columns {listed(names)}", question.time)
         if question.time in (question.label, question.group):
             raise invalid("time", "another column than label and group", question.time)
+        if question.time in dropped:
+            raise invalid("time", "a column that `drop` does not leave out", question.time)
         return question.time
     dates = [n for n in names if n not in dropped and is_datetime64_any_dtype(frame[n].dtype)]
     for name in names:
@@ -205,7 +220,7 @@ def _series(
     assert question.horizon is not None
     found = find_examples(
         len(frame),
-        groups=group_codes(frame, question.group),
+        groups=None if question.group is None else group_codes(frame[question.group]),
         time=None if time is None else numbers(frame[time], time=True),
         history=question.history,
         horizon=question.horizon,
@@ -236,7 +251,7 @@ def _divided(
 ) -> tuple[Split, SplitKind, np.ndarray[Any, np.dtype[np.int64]] | None, bool]:
     """The parts, how they were drawn, what stays together, and whether classes were balanced."""
     if series is None:
-        groups = group_codes(frame, question.group)
+        groups = None if question.group is None else group_codes(frame[question.group])
         strata = None if classes is None or groups is not None else classes.encode(cells).numpy()
         parts = split(len(frame), groups=groups, labels=strata, seed=SPLIT_SEED)
         return parts, "random" if groups is None else "group", groups, strata is not None
@@ -256,18 +271,6 @@ def _amounts(cells: Any, label: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         rule = f"a label of numbers up to {LARGEST_LABEL:g}"
         raise invalid(label, rule, float(np.abs(amounts).max()))
     return amounts
-
-
-def _check_digits(amounts: np.ndarray[Any, np.dtype[np.float64]], label: str) -> None:
-    """Refuse a series whose numbers float32, in which its past is seen, hardly tells apart."""
-    least = 1e-5 * float(np.abs(amounts).max())
-    if float(amounts.std()) < least:
-        raise invalid(
-            label,
-            "a label whose numbers differ by more than 1/100,000 of their size (their standard "
-            f"deviation should be at least {least:g}); subtract a constant",
-            float(amounts.std()),
-        )
 
 
 def _anchor(
@@ -308,13 +311,11 @@ def _copies(frame: Any, label: str, roles: Roles, classes: Classes | None) -> li
     ]
 
 
-def group_codes(frame: Any, group: str | None) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+def group_codes(cells: pd.Series) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The number of the group of each row, by the groups' order."""
-    if group is None:
-        return None
-    gone = frame[group].isna().to_numpy()
+    gone = cells.isna().to_numpy()
     if gone.any():
-        rule = f"a column without missing values; leave out {row_list(frame[group], gone)}"
-        raise invalid("group", rule, f"{int(gone.sum())} missing in `{group}`")
-    codes, _ = frame[group].factorize(sort=True)
+        rule = f"a column without missing values; leave out {row_list(cells, gone)}"
+        raise invalid("group", rule, f"{int(gone.sum())} missing in `{cells.name}`")
+    codes, _ = cells.factorize(sort=True)
     return np.asarray(codes, dtype=np.int64)

@@ -91,7 +91,7 @@ def explained(
 
 
 def given_away(label: float | None) -> list[str]:
-    """A warning where x* tells the label."""
+    """A warning where x* tells the label; of a series, whose rows say what comes next, None."""
     if label is None or label < GIVEN_AWAY:
         return []
     return [

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..export._frame import bullets, stacked, table
-from ._metrics import BASELINE, CANDIDATES, CEILING, CandidateRecord, IntervalRecord, Metrics
+from ._metrics import (
+    BASELINE,
+    CANDIDATES,
+    CEILING,
+    PATIENCE,
+    CandidateRecord,
+    IntervalRecord,
+    Metrics,
+)
 from ._wording import MAIN, METRICS, counted, joined, number, percent, present, score, title
 
 if TYPE_CHECKING:
@@ -87,14 +95,15 @@ def training(metrics: Metrics) -> list[str | Markup]:
             "epochs or trees, per seed",
             (", ".join(str(s["epochs"]) for s in c["seeds"]) for c in found),
         ),
-        row("runs cut short", (number(sum(s["cut_short"] for s in c["seeds"])) for c in found)),
+        row("runs cut short, of all finalists", (number(c["cut_short"]) for c in found)),
         row("skipped meta-steps", (number(_skipped(c)) for c in found)),
     ]
     head = ["setting", *map(title, names)]
     how = (
         "The settings were fixed; nothing was searched."
         if metrics["settings"]["quick"]
-        else "The settings of each candidate are those of its trial with the least validation loss."
+        else "Of each candidate's search the three settings with the least validation loss were "
+        "trained with every seed; shown are those with the least mean over the seeds."
     )
     caption = "Chosen settings, per candidate; a dash where a candidate has no such setting."
     return [how, table(head, rows, caption=caption), _troubles(metrics)]
@@ -102,15 +111,14 @@ def training(metrics: Metrics) -> list[str | Markup]:
 
 def _troubles(metrics: Metrics) -> str | Markup:
     said = []
-    early = {
-        name: [run["seed"] for run in metrics["candidates"][name]["seeds"] if run["cut_short"]]
-        for name in present(metrics)
-    }
-    if any(early.values()):
-        which = "; ".join(f"{title(n)} ({_seeds(lost)})" for n, lost in early.items() if lost)
+    early = [name for name in present(metrics) if metrics["candidates"][name]["cut_short"]]
+    if early:
+        which = "; ".join(
+            f"{title(n)} ({counted(metrics['candidates'][n]['cut_short'], 'run')})" for n in early
+        )
         said.append(
-            f"Cut short, still improving when the budget of {metrics['settings']['epochs']} epochs "
-            f"(or of trees) ended: {which}."
+            f"Cut short, they or their teacher: not yet {PATIENCE} epochs without a gain when the "
+            f"budget of {metrics['settings']['epochs']} epochs (or of trees) ended: {which}."
         )
     for name in CANDIDATES:
         if name not in metrics["candidates"]:

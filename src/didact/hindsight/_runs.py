@@ -40,12 +40,12 @@ class Final(NamedTuple):
     Args:
         settings: the finalist whose mean validation loss over the seeds is lowest.
         runs: its record and folder by seed.
-        cut_short: whether any run of any finalist was.
+        cut_short: how many runs of all finalists were.
     """
 
     settings: Settings
     runs: list[tuple[dict[str, Any], Path]]
-    cut_short: bool
+    cut_short: int
 
 
 class Runs:
@@ -199,7 +199,7 @@ class Runs:
             final[name] = Final(
                 settings[place],
                 list(zip(by_place[place], folders, strict=True)),
-                any(record.get("cut_short", False) for runs in by_place for record in runs),
+                sum(record.get("cut_short", False) for runs in by_place for record in runs),
             )
         return final
 

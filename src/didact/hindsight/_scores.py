@@ -13,6 +13,8 @@ from .._checks import invalid
 from ._bootstrap import Floats, Interval, draws, group_index, matrix, percentiles, widening
 
 SMALLEST_PROBABILITY = 1e-12
+RANGES = {"accuracy": (0.0, 1.0), "auc": (0.0, 1.0), "r2": (-math.inf, 1.0)}
+"""Metric → its least and largest value; all others are losses, from 0 on."""
 
 
 def scores(
@@ -157,7 +159,7 @@ def score_intervals(
 
     A metric that is no mean over rows (``rmse``, ``r2``, ``auc``) is computed anew on every
     resample; resamples in which it has no definition are left out, and its interval is widened as
-    that of the first metric.
+    that of the first metric. No interval leaves the range of its metric.
 
     Args:
         label, probability, prediction, nll: as in :func:`scores`.
@@ -187,9 +189,9 @@ def score_intervals(
     lacking = {name: widening(sums, units.sizes, level) for name, sums in units.sums.items()}
     first = next(iter(whole))  # a mean over rows, like all that are in `lacking`
     return {
-        name: percentiles(float(whole[name].mean()), np.array(values), level).wider(
-            lacking.get(name, lacking[first])
-        )
+        name: percentiles(float(whole[name].mean()), np.array(values), level)
+        .wider(lacking.get(name, lacking[first]))
+        .within(*RANGES.get(name, (0.0, math.inf)))
         for name, values in drawn.items()
     }
 

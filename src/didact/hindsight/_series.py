@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._checks import InvalidInput, check_integer, invalid
 from ._split import Index, Split
 
+_UNTIMED = " Leave the column of time stamps out (`drop`) to take rows as they come."
 _SAME_STEP = 0.01
 """Steps that differ by less than this share are equal: clocks are not exact."""
 
@@ -70,8 +71,8 @@ def find_examples(
         rows: Number of rows.
         groups: The series of each row, ``[rows]``; None for one series.
         time: When each row is, in seconds, ``[rows]``; None takes rows as they come, each one
-            step after the one before. Otherwise the usual step is the most frequent, and no
-            example reaches across another.
+            step after the one before. Otherwise the usual step is the most frequent (to 1 %), and
+            no example reaches across another.
         step: The usual step if it is known; else it is found.
         history: H ≥ 1, rows of the past, the present included.
         horizon: K ≥ 0, rows of the future.
@@ -101,9 +102,10 @@ def find_examples(
     present = np.arange(history - 1, rows - horizon)
     present = present[run[present - (history - 1)] == run[present + horizon]]
     if not len(present) and horizon:
+        said = "" if time is None else f" {''.join(warnings)}".rstrip() + _UNTIMED
         raise InvalidInput(
             f"No row has {history} rows up to it and {horizon} after it in one series without a "
-            f"gap. The longest stretch has {np.bincount(run).max()} rows."
+            f"gap. The longest stretch has {np.bincount(run).max()} rows.{said}"
         )
     return Series(
         order, present, of[present], moment[present], None if time is None else step, warnings
@@ -128,8 +130,7 @@ def _timed(
     if step is None:
         if not len(inside):
             raise InvalidInput("Parameter `group` should leave series of more than one row.")
-        values, counts = np.unique(inside, return_counts=True)
-        step = float(values[counts.argmax()])
+        step = _usual(inside)
     broken = ~begins & (np.abs(delta - step) > _SAME_STEP * step)
     warnings: tuple[str, ...] = ()
     if count := int(broken.sum()):
@@ -140,6 +141,19 @@ def _timed(
         )
     moment = np.round((time - time.min(initial=np.inf)) / step).astype(np.int64)
     return begins | broken, moment, step, warnings
+
+
+def _usual(steps: NDArray[np.float64]) -> float:
+    """The median of the largest crowd of steps that are equal to 1 %; the smaller of two.
+
+    Example:
+        >>> _usual(np.array([60.0, 59.9, 60.2, 60.1, 30.0, 30.0]))
+        60.05
+    """
+    ascending = np.sort(steps)
+    ends = np.searchsorted(ascending, ascending * (1 + _SAME_STEP), side="right")
+    first = int((ends - np.arange(len(ascending))).argmax())
+    return float(np.median(ascending[first : ends[first]]))
 
 
 def split_in_time(

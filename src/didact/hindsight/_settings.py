@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from .._checks import check_choice, check_integer, check_number, invalid
 from ..runs import Choice, Integer, Real, Space
+from ._courses import INNER_STEPS_PER_STUDENT_STEP
 
 Settings = dict[str, Any]
 
@@ -101,3 +105,39 @@ def start(candidate: str, *, number: bool, rows: int) -> Settings:
 
 def _batch_sizes(rows: int) -> tuple[int, ...]:
     return next(sizes for limit, sizes in BATCH_SIZES if limit is None or rows < limit)
+
+
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "learning_rate": partial(check_number, above=0),
+    "weight_decay": partial(check_number, at_least=0),
+    "width": check_integer,
+    "depth": check_integer,
+    "dropout": partial(check_number, at_least=0, below=1),
+    "batch_size": check_integer,
+    "weight": partial(check_number, at_least=0),
+    "alpha": partial(check_number, at_least=0),
+    "imitation": partial(check_number, at_least=0, at_most=1),
+    "temperature": partial(check_number, above=0),
+    "inner_learning_rate": partial(check_number, above=0),
+    "meta_learning_rate": partial(check_number, above=0),
+    "inner_steps": partial(check_integer, at_least=INNER_STEPS_PER_STUDENT_STEP),
+    "validation_split": partial(check_number, above=0, below=1),
+    "all_rows": partial(check_choice, choices=(False, True)),
+}
+"""What each setting of a network may be; wider than what is searched."""
+
+
+def checked(given: Any, known: Settings) -> Settings:
+    """Settings that somebody wrote, as plain numbers.
+
+    Args:
+        given: name → value.
+        known: settings that there are.
+
+    Raises:
+        InvalidInput: no dict, an unknown name, a value that breaks its rule.
+    """
+    if not isinstance(given, dict) or (unknown := sorted(set(given) - set(known))):
+        found = unknown if isinstance(given, dict) else given
+        raise invalid("settings", f"a dict with keys of {sorted(known)}", found)
+    return {name: _RULES[name](f"settings[{name!r}]", value) for name, value in given.items()}

@@ -25,6 +25,7 @@ _ISO = (
     r"\d{4}-\d{2}-\d{2}"
     r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.]\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?"
 )
+_DATED = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?!\d)"
 
 
 def read_table(
@@ -104,7 +105,7 @@ def _read_csv(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFrame:
     table.columns = pd.Index(header)
     table = table.loc[:, [bool(name) for name in header]]
     columns = {str(name): cells for name, cells in table.items()}
-    read = {name: cells if name in text else _inferred(cells) for name, cells in columns.items()}
+    read = {name: cells if name in text else parsed(cells) for name, cells in columns.items()}
     _check_decimals([columns[n] for n in read if n not in text and read[n] is columns[n]])
     return pd.DataFrame(read)
 
@@ -153,10 +154,12 @@ def _layout(sample: str) -> tuple[str, list[list[str]]]:
     return best[1], best[2]
 
 
-def _inferred(cells: pd.Series) -> pd.Series:
-    """Numbers, else dates, else the text as it stands."""
+def parsed(cells: pd.Series) -> pd.Series:
+    """Text as numbers, else as dates, else as it stands; what is no text stays what it is."""
     import pandas as pd
 
+    if not pd.api.types.is_string_dtype(cells.dtype):
+        return cells
     there = cells.notna()
     values = pd.to_numeric(cells, errors="coerce").astype("float64")
     numbers = values.to_numpy()
@@ -272,6 +275,23 @@ def nearly_dates(cells: pd.Series) -> bool:
     there = cells.dropna().astype(str)
     share = float(there.str.fullmatch(_ISO).mean()) if len(there) else 0.0
     return 0.9 <= share < 1.0
+
+
+def dated(cells: pd.Series) -> bool:
+    """Whether text is mostly dates, but not as ISO 8601 writes them.
+
+    Example:
+        >>> import pandas as pd
+        >>> dated(pd.Series(["01/31/2020", "02/01/2020"])), dated(pd.Series(["2020-01-31"]))
+        (True, False)
+    """
+    import pandas as pd
+
+    if not pd.api.types.is_string_dtype(cells.dtype):
+        return False
+    there = cells.dropna().astype(str)
+    there = there[~there.str.fullmatch(_ISO)]
+    return bool(len(there)) and float(there.str.match(_DATED).mean()) >= 0.9
 
 
 def absent(cells: pd.Series) -> NDArray[np.bool_]:

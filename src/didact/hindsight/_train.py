@@ -21,6 +21,7 @@ from ._courses import (
     MOST_META_VALIDATION,
     course,
 )
+from ._metrics import PATIENCE
 from ._network import TEACHER_CHANNELS, TEACHER_WIDTH, Student
 from ._output import Output
 from ._rows import Rows
@@ -53,7 +54,7 @@ class Budget:
 class Curve:
     """How a descent went: losses by epoch, the best of validation, and why it ended.
 
-    ``cut_short``: the budget of epochs ran out while the validation loss still improved.
+    ``cut_short``: the budget ran out before so many epochs as patience asks had brought no gain.
     """
 
     best: float
@@ -199,7 +200,7 @@ def _descend(
         if epoch - last >= budget.patience:
             break
     module.load_state_dict(kept)
-    return Curve(best, training, validation, epoch - last < budget.patience)
+    return Curve(best, training, validation, epoch - last < min(budget.patience, PATIENCE))
 
 
 @contextmanager

@@ -23,15 +23,21 @@ import pandas as pd
 with open("NEW_DATA", encoding="utf-8-sig") as file:
     delimiter = max(",;\\t|", key=file.readline().count)
 table = pd.read_csv("NEW_DATA", sep=delimiter, dtype=str, skipinitialspace=True)
-model = onnxruntime.InferenceSession("DIR/student.onnx")
+DATESmodel = onnxruntime.InferenceSession("DIR/student.onnx")
 feed = {}
 for column in model.get_inputs():
     cells = table[[column.name]]
     if column.type == "tensor(string)":
         feed[column.name] = cells.fillna("").to_numpy(object)
     else:
-        feed[column.name] = cells.astype("float32").to_numpy()
+        kind = "float64" if column.type == "tensor(double)" else "float32"
+        feed[column.name] = cells.astype(kind).to_numpy()
 found = model.run(None, feed)[0]"""
+_DATES = """\
+for name in NAMES:
+    stamps = pd.to_datetime(table[name], utc=True, format="ISO8601")
+    table[name] = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+"""
 _BOARD = "tensorboard --logdir DIR/tensorboard"
 
 
@@ -56,7 +62,8 @@ def use(metrics: Metrics) -> list[str | Markup]:
     return [
         f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: of the "
         "candidates that can be used, this one has the least mean validation loss, and that seed "
-        f"is its best run ({score(chosen['validation'])}). It needs only {columns}; a table "
+        "is its best run, each judged beside the other candidates' on the same rows (validation "
+        f"loss {score(chosen['validation'])}). It needs only {columns}; a table "
         "without the privileged columns will do. "
         f"{better}Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of "
         "new rows.",
@@ -65,14 +72,20 @@ def use(metrics: Metrics) -> list[str | Markup]:
         "The same in Python (it reads student.pt2 and schema.json):",
         code(_PYTHON),
         "Without didact and PyTorch, and in any language that has ONNX Runtime: student.onnx takes "
-        f"the {columns} as they are, by name, each of shape {window}: numbers as float32, NaN "
-        "where missing, dates as seconds since 1970-01-01 UTC; categories as strings, empty where "
+        f"the {columns} as they are, by name, each of shape {window}: numbers as float32 "
+        "(float64 where the model asks for it), NaN where missing, dates as seconds since "
+        "1970-01-01 UTC; categories as strings, empty where "
         "missing. It does not know the tokens given with --na: empty their cells first. "
         + ("" if series else f"Here in Python, from CSV; {found}:"),
-        *([] if series else [code(_ONNX)]),
+        *([] if series else [code(_ONNX.replace("DATES", _dates(data["dates"])))]),
         "The curves of every final run, training loss included:",
         code(_BOARD),
     ]
+
+
+def _dates(names: list[str]) -> str:
+    """The lines that turn dates into seconds; none without dates."""
+    return _DATES.replace("NAMES", str(names)) if names else ""
 
 
 def _better_trees(metrics: Metrics) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from .._checks import DidactError, check_number, invalid, listed
 from ._bootstrap import Interval, matrix, paired_bootstrap
-from ._metrics import BASELINE, CEILING, TREES, Outcome, VerdictRecord
+from ._metrics import BASELINE, CEILING, PATIENCE, TREES, Outcome, VerdictRecord
 from ._sentence import sentence
 from ._wording import percent
 
@@ -49,7 +49,7 @@ class Verdict:
     trees: Interval | None
     """loss(method) − loss(trees): positive if boosted trees on the inputs do better."""
     cut_short: tuple[str, ...]
-    """Candidates whose training was ended while it still improved: there is no verdict then, but
+    """Candidates whose training was ended before it had its time: there is no verdict then, but
     in a demonstration."""
     smallest_gain: float
     """The smallest gain of interest, as a fraction of the mean loss of no_teacher."""
@@ -173,8 +173,9 @@ def judge(
     control = float((alone - known[CONTROL]).mean()) if CONTROL in known else -math.inf
     if refused:
         said = (
-            f"No verdict: {listed(voided)} still improved on validation rows when the budget of "
-            "epochs ended, so the comparison would not be fair. Give a larger `--epochs`."
+            f"No verdict: {listed(voided)} had not gone {PATIENCE} epochs without a gain on "
+            "validation rows when the budget of epochs ended, so the comparison would not be fair. "
+            "Give a larger `--epochs`."
         )
     elif short is not None:
         said = f"Too little data to tell whether hindsight helps: {short}."
@@ -200,7 +201,7 @@ def judge(
                 f"{better} of the loss without a teacher."
             )
         if voided:
-            said += f" Still improving when its epochs ended: {listed(voided)}."
+            said += f" Not yet {PATIENCE} epochs without a gain when they ended: {listed(voided)}."
     return Verdict(
         outcome=outcome,
         method=method,

@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from didact._checks import InvalidInput
 from didact.hindsight._columns import Column, Roles, assign_roles, describe
+from didact.hindsight._encode import Codes
 
 NAMES = ["age", "dose", "followup_1", "followup_2", "Followup_3", "site", "died", "size[mm]"]
 
@@ -71,14 +73,28 @@ def test_kinds_and_dropped() -> None:
         Column("day", "numeric", time=True),
         Column("gap", "numeric"),
         Column("only", "categorical", ("u",)),
+        Column("merged", "numeric", origin=1e9 + 0.5),
     )
-    dropped = ("empty", "const", "constword", "merged")
+    dropped = ("empty", "const", "constword")
     assert len(warnings) == len(dropped)
     for name, line in zip(dropped, warnings, strict=True):
         assert line.startswith(f"Column `{name}` ")
         assert line.endswith("dropped.")
     for column in columns:
         assert Column.from_json(json.loads(json.dumps(column.to_json()))) == column
+
+
+def test_numbers_that_float32_would_blur_are_taken_from_their_median() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.normal(size=50)
+    seconds = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(50), unit="s")
+    frame = pd.DataFrame({"small": small, "far": 1e9 + small, "seconds": seconds})
+    columns, _ = describe(frame, frame.columns)
+    assert [bool(column.origin) for column in columns] == [False, True, True]
+    plain, far, time = Codes.of(frame, columns).numeric.T
+    assert float((plain - plain.median() - far).abs().max()) < 1.0  # the same up to a shift
+    assert float((plain - far).std()) < 1e-6
+    assert torch.equal(time.diff(), torch.ones(49))
 
 
 def test_only_unusable_columns() -> None:

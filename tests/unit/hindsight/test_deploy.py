@@ -141,12 +141,12 @@ def test_a_plain_number_and_a_change_by_hand(tmp_path: Path) -> None:
     encoder = Encoder.fit(columns, codes.numeric, codes.codes)
     windows = codes.windows(torch.arange(2, 40), 3)
     student = _Student(3 * encoder.n_features, 1)
-    plain = Deployed(encoder, student, None, unit=(1e5, 3e4), anchor=(0, 7e5)).eval()
+    plain = Deployed(encoder, student, None, unit=(1e5, 3e4), anchor=(0, 5e3, 7e5)).eval()
     found = plain(windows.numeric, windows.codes)
     for k in range(38):
         features = encoder(codes.numeric[k : k + 3], codes.codes[k : k + 3]).flatten()
         now = float(codes.numeric[k + 2, 0])
-        now = 7e5 if np.isnan(now) else now
+        now = 7e5 if np.isnan(now) else now + 5e3
         change = 1e5 + 3e4 * float(student(features[None])[0].detach())
         assert found[k].item() == pytest.approx(now + change, rel=1e-5)
     save_deployed(
@@ -184,7 +184,7 @@ def test_broken_folders(tmp_path: Path) -> None:
     save_deployed(tmp_path, deployed, columns, BINS, example, label_name="y")
     schema = (tmp_path / "schema.json").read_text("utf-8")
     (tmp_path / "schema.json").write_text(schema.replace('"y"', '"z"'), "utf-8")
-    with pytest.raises(InvalidInput, match="different fits"):
+    with pytest.raises(InvalidInput, match="different runs"):
         load_deployed(tmp_path)
     (tmp_path / "schema.json").write_text(schema[:-20], "utf-8")
     with pytest.raises(InvalidInput, match="not JSON"):

@@ -325,9 +325,72 @@ def test_a_date_that_is_none_is_said_not_taken_for_a_category(tmp_path: Path) ->
         prepare(tmp_path / "t.csv", question)
 
 
-def test_a_series_of_numbers_too_large_for_float32_is_refused(tmp_path: Path) -> None:
-    table = _table(40).assign(load=lambda t: 1e7 + t.load)
+def test_numbers_too_large_for_float32_are_a_series_like_any_other(tmp_path: Path) -> None:
+    found = []
+    for level in (0.0, 1e9):
+        table = _table(40).assign(load=lambda t, level=level: level + t.load.round(3))
+        table.to_csv(tmp_path / "t.csv", index=False)
+        question = Question("load", group="station", history=2, horizon=3)
+        prepared, _, _ = prepare(tmp_path / "t.csv", question)
+        rows = encoded(prepared, None, hindsight=False, device=CPU)["train"]
+        assert prepared.anchor is not None
+        features = rows.features(torch.arange(len(rows)))
+        found.append((features, rows.label, prepared.anchor - level))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_series_of_one_large_column_is_predicted_from_its_past(tmp_path: Path) -> None:
+    load = 1e9 + np.sin(np.arange(200) / 4).round(3)
+    plain = pd.DataFrame({"load": load})
+    stamped = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=200), "load": load})
+    for name, table in (("plain", plain), ("stamped", stamped)):
+        path = tmp_path / f"{name}.csv"
+        table.to_csv(path, index=False)
+        metrics = fit(
+            path, label="load", history=4, horizon=3, quick=True, epochs=8, seeds=1, jobs=1,
+            out=tmp_path / name,
+        )  # fmt: skip
+        assert metrics["data"]["inputs"] == ["load"]
+        assert predict(tmp_path / name, path, tmp_path / "out.csv") == 197
+        found = pd.read_csv(tmp_path / "out.csv")["prediction"].iloc[3:]
+        assert 1e9 - 2 < found.min() < found.max() < 1e9 + 2
+        session = onnxruntime.InferenceSession(tmp_path / name / "student.onnx")
+        (column,) = session.get_inputs()
+        assert (column.name, column.type) == ("load", "tensor(double)")
+        windows = np.lib.stride_tricks.sliding_window_view(load, 4)
+        (by_onnx,) = session.run(None, {"load": windows})
+        np.testing.assert_allclose(by_onnx, found, rtol=1e-12, atol=1e-3)
+
+
+def test_groups_and_times_are_written_as_they_were_read(tmp_path: Path) -> None:
+    hours = pd.date_range("2024-01-01", periods=60, freq="h").strftime("%Y-%m-%d %H:%M")
+    table = pd.DataFrame({
+        "when": [*hours, *hours], "station": ["007"] * 60 + ["3"] * 60,
+        "load": np.sin(np.arange(120) / 4),
+    })  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    fit(
+        tmp_path / "t.csv", label="load", group="station", history=2, horizon=3, quick=True,
+        epochs=2, seeds=1, jobs=1, out=tmp_path / "fit",
+    )  # fmt: skip
+    assert predict(tmp_path / "fit", tmp_path / "t.csv", tmp_path / "out.csv") == 118
+    found = pd.read_csv(tmp_path / "out.csv", dtype=str)
+    assert found.station.tolist() == table.station.tolist()
+    assert found.when.tolist() == table.when.tolist()
+
+
+def test_dates_that_are_not_iso_are_pointed_out(tmp_path: Path) -> None:
+    table = _table(40)
+    table["when"] = table["when"].dt.strftime("%m/%d/%Y")
     table.to_csv(tmp_path / "t.csv", index=False)
     question = Question("load", group="station", history=2, horizon=3)
-    with pytest.raises(InvalidInput, match="subtract a constant"):
-        prepare(tmp_path / "t.csv", question)
+    _, _, facts = prepare(tmp_path / "t.csv", question)
+    assert any("`when` looks like dates" in line for line in facts["data"]["warnings"])
+    _table(40).to_csv(tmp_path / "t.csv", index=False)
+    for wrong, match in (
+        ({"time": "when", "drop": ("when",)}, "`time` should be a column that `drop` does not"),
+        ({"privileged": ("when",)}, "`privileged` should be columns other than the time `when`"),
+    ):
+        with pytest.raises(InvalidInput, match=match):
+            prepare(tmp_path / "t.csv", replace(question, **wrong))

@@ -112,6 +112,7 @@ def made(quick=False, task="regression"):
             "validation": validation[name],
             "trials": trials,
             "seeds": runs,
+            "cut_short": 0,
             "test": {k: v.to_json() for k, v in intervals.items()},
             "gain": None
             if name == "no_teacher"
@@ -122,7 +123,7 @@ def made(quick=False, task="regression"):
     loss = "squared error" if task == "regression" else "log loss"
     verdict = judge(losses, validation, unit=loss, demonstration=quick)
     return {
-        "format": 2,
+        "format": 3,
         "didact": "0.1.0",
         "command": "didact fit students.csv --label G3 --privileged 'G[12]' --seeds 3",
         "versions": {"python": "3.12.4", "torch": "2.13.0"},
@@ -134,6 +135,7 @@ def made(quick=False, task="regression"):
             "label": "G3",
             "group": None,
             "inputs": INPUTS,
+            "dates": [],
             "privileged": ["G1", "G2"],
             "dropped": ["id"],
             "warnings": ["`absences` is empty in 12 rows; filled with the median of training."],
@@ -282,7 +284,7 @@ def test_settings_trials_and_failures(built):
         "31",
         "–",
     )
-    assert set(found["runs cut short"].values()) == {"runs cut short", "0"}
+    assert set(found[CUT].values()) == {CUT, "0"}
     items = [words(li) for li in page.iter("li")]
     assert "ldt: 2 of 20 trials failed or diverged." in items
     assert (
@@ -292,12 +294,14 @@ def test_settings_trials_and_failures(built):
     assert not [item for item in items if "ut short" in item]
 
 
+CUT = "runs cut short, of all finalists"
+
+
 def test_runs_cut_short_are_in_the_sentence_the_table_and_the_list(metrics):
     """The sentence is that of a verdict; which runs they were is said further down."""
     short = copy.deepcopy(metrics)
-    for name, seeds in (("tram", (0, 2)), ("oracle", (1,))):
-        for seed in seeds:
-            short["candidates"][name]["seeds"][seed]["cut_short"] = True
+    for name, count in (("tram", 2), ("oracle", 1)):
+        short["candidates"][name]["cut_short"] = count
     rng = np.random.default_rng(0)
     losses = {name: rng.uniform(1, 2, size=(3, 130)) for name in CANDIDATES}
     validation = {name: record["validation"] for name, record in short["candidates"].items()}
@@ -306,13 +310,14 @@ def test_runs_cut_short_are_in_the_sentence_the_table_and_the_list(metrics):
     page = parsed(report(short))
     first = page.find("body/main/section/p")
     assert first.get("class") == "verdict"
-    assert words(first).startswith("No verdict: `tram` still improved on validation rows when the")
-    found = table_of(page, "Chosen settings")["runs cut short"]
+    assert words(first).startswith("No verdict: tram had not gone 25 epochs without a gain")
+    assert [code.text for code in first.iter("code")] == ["tram", "--epochs"]
+    found = table_of(page, "Chosen settings")[CUT]
     assert (found["tram"], found["oracle (ceiling)"], found["ldt"]) == ("2", "1", "0")
     items = [words(li) for li in page.iter("li")]
     assert (
-        "Cut short, still improving when the budget of 500 epochs (or of trees) ended: tram "
-        "(seeds 0, 2); oracle (ceiling) (seed 1)." in items
+        "Cut short, they or their teacher: not yet 25 epochs without a gain when the budget of 500 "
+        "epochs (or of trees) ended: tram (2 runs); oracle (ceiling) (1 run)." in items
     )
 
 
@@ -528,7 +533,7 @@ def test_names_from_the_table_cannot_become_tags(metrics):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "format 2"),
+        ({"format": 1}, "format 3"),
         ({"loss": "log loss of the binned label"}, "'squared error'"),
         ({"candidates": {}}, "no_teacher"),
         ({"candidates": {"no_teacher": {}, "wizard": {}}}, "wizard"),

@@ -181,7 +181,7 @@ def test_a_rival_cut_short_voids_the_verdict(name):
     verdict = judge(losses, VALIDATION, cut_short=[name])
     assert (verdict.outcome, verdict.cut_short) == ("cut short", (name,))
     assert verdict.sentence.startswith(
-        f"No verdict: `{name}` still improved on validation rows when the "
+        f"No verdict: `{name}` had not gone 25 epochs without a gain on validation rows when the "
     )
     assert "so the comparison would not be fair." in verdict.sentence
     assert "Give a larger `--epochs`." in verdict.sentence
@@ -198,7 +198,7 @@ def test_an_oracle_cut_short_does_not():
     assert (verdict.outcome, verdict.cut_short) == ("helps", ())
     both = judge(losses, VALIDATION, cut_short=["tram", "trees", "oracle"])
     assert both.cut_short == ("tram", "trees")
-    assert both.sentence.startswith("No verdict: `tram`, `trees` still improved on validation rows")
+    assert both.sentence.startswith("No verdict: `tram`, `trees` had not gone 25 epochs")
     assert both.sentence.endswith("Give a larger `--epochs`.")
 
 
@@ -213,7 +213,7 @@ def test_a_demonstration_names_those_cut_short_instead_of_refusing():
     assert verdict.outcome == "helps"
     assert verdict.cut_short == ("ldt",)
     assert verdict.sentence.startswith("Demonstration (fixed settings, no search): Hindsight helps")
-    assert verdict.sentence.endswith("Still improving when its epochs ended: `ldt`.")
+    assert verdict.sentence.endswith("Not yet 25 epochs without a gain when they ended: `ldt`.")
 
 
 def test_no_change_that_does_better_is_said():
