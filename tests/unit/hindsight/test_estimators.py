@@ -127,6 +127,59 @@ def test_refused(options: dict[str, Any], message: str) -> None:
         HindsightRegressor(**options).fit(x, x[:, 0], privileged=x)
 
 
+@pytest.mark.parametrize(("shift", "scale"), [(1e9, 1.0), (0.0, 1e39), (0.0, 1e-39)])
+def test_neither_level_nor_unit_of_a_column_matters(shift: float, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(200, 2)).round(3), rng.normal(size=(200, 1))
+    y = (x[:, 0] > 0).astype(int)
+    plain = HindsightClassifier(epochs=20).fit(x, y, privileged=z)
+    moved = HindsightClassifier(epochs=20).fit(x * scale + shift, y, privileged=z * scale + shift)
+    assert plain.score(x, y) > 0.9
+    np.testing.assert_allclose(
+        moved.predict_proba(x * scale + shift), plain.predict_proba(x), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 0}, r"settings\['depth'\].*positive integer.*Found 0"),
+        ({"width": -1}, r"settings\['width'\]"),
+        ({"batch_size": 0}, r"settings\['batch_size'\]"),
+        ({"inner_steps": 1}, r"settings\['inner_steps'\].*at least 2"),
+        ({"validation_split": 2}, r"settings\['validation_split'\].*below 1"),
+        ({"all_rows": "no"}, r"settings\['all_rows'\].*one of False, True"),
+        (["width"], r"`settings` should be a dict.*Found \['width'\]"),
+        ({"alpha": np.nan}, r"settings\['alpha'\].*finite"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: Any, message: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(InvalidInput, match=message):
+        HindsightRegressor(settings=settings).fit(x, x[:, 0], privileged=x)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    settings = {"alpha": np.int64(10), "width": np.int32(8), "dropout": np.float32(0.1)}
+    model = HindsightRegressor(
+        settings=settings, epochs=1, validation_fraction=np.float32(0.2)
+    ).fit(x, x[:, 0], privileged=x)
+    assert type(model.settings_["alpha"]) is float
+    assert type(model.settings_["width"]) is int
+
+
+@pytest.mark.parametrize("where", ["X", "y", "privileged"])
+def test_numbers_that_cannot_be_squared_are_refused(where: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    parts = {"X": x, "y": x[:, 0], "privileged": x}
+    parts[where] = parts[where] * 1e200
+    with pytest.raises(
+        InvalidInput, match=rf"`{where}` should be numbers whose squares are finite"
+    ):
+        HindsightRegressor(epochs=1).fit(**parts)
+
+
 def test_privileged_rows_must_be_as_many() -> None:
     x = np.zeros((20, 2))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):

@@ -105,3 +105,17 @@ def test_an_auc_that_is_undefined_in_some_resamples_still_has_an_interval():
     assert found.mean == pytest.approx(6 / 11)
     nothing = score_intervals(np.zeros(12, int), probability=p, seed=0)["auc"]
     assert nothing.to_json() == {"mean": None, "low": None, "high": None}
+
+
+def test_no_interval_leaves_the_range_of_its_metric():
+    rng = np.random.default_rng(0)
+    label = np.array([0, 1] * 6)
+    p = np.where(label, 0.8, 0.2) + rng.normal(0, 0.2, size=(3, 12)).clip(-0.15, 0.15)
+    found = score_intervals(label, probability=np.stack([1 - p, p], -1), seed=0)
+    assert found["auc"].high <= 1
+    assert found["accuracy"].high <= 1
+    y = rng.normal(size=8)
+    wild = y + np.array([0.0] * 7 + [5.0]) * np.array([[1.0], [0.0], [0.1]])
+    found = score_intervals(y, prediction=wild, seed=0)
+    assert min(found[name].low for name in ("squared_error", "rmse", "mae")) >= 0
+    assert found["r2"].high <= 1

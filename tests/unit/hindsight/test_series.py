@@ -138,3 +138,20 @@ def test_a_clock_that_is_not_exact_has_no_gaps() -> None:
 def test_refused(time: list[float], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         find_examples(5, time=np.array(time, np.float64), history=2, horizon=2)
+
+
+def test_the_usual_step_is_that_of_the_largest_crowd() -> None:
+    rng = np.random.default_rng(0)
+    steps = np.r_[60 + rng.uniform(-0.1, 0.1, size=50), 30 + rng.uniform(-0.01, 0.01, size=10)]
+    time = np.cumsum(rng.permutation(steps))
+    found = find_examples(len(time), time=time, history=1, horizon=1)
+    assert found.step == pytest.approx(60, abs=0.1)
+    usual = int((np.abs(np.diff(time) - 60) < 1).sum())
+    assert len(found.present) == usual
+    assert found.warnings[0].startswith(f"{59 - usual} of 59 steps")
+
+
+def test_a_calendar_says_what_to_do() -> None:
+    days = np.cumsum([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] * 3) * 86400.0
+    with pytest.raises(InvalidInput, match=r"steps in time are not the usual.*\(`drop`\)"):
+        find_examples(len(days), time=days, history=6, horizon=3)
