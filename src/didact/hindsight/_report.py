@@ -67,7 +67,7 @@ def report(metrics: Metrics) -> str:
         >>> report({"format": 1})
         Traceback (most recent call last):
         ...
-        didact._checks.InvalidInput: Parameter `metrics` should be of format 2. Found 1.
+        didact._checks.InvalidInput: Parameter `metrics` should be of format 3. Found 1.
     """
     _check(metrics)
     data, settings, verdict = metrics["data"], metrics["settings"], metrics["verdict"]
