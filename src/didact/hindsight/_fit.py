@@ -170,7 +170,7 @@ def fit(
                 "warnings": [
                     *told["warnings"],
                     *too_short(most, quick),
-                    *given_away(None if told["series"] else predictability["label"]),
+                    *given_away(predictability["label"], series=question.is_series),
                 ],
             },
             "split": {

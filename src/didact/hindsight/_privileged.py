@@ -33,7 +33,7 @@ def predictability(metrics: Metrics) -> list[str | Markup]:
     """How far x* tells the label, and x tells x*."""
     found = metrics["predictability"]
     said: list[str | Markup] = []
-    if warning := given_away(found["label"]):
+    if warning := given_away(found["label"], series=metrics["data"]["series"] is not None):
         said.append(callout(warning[0], "banner"))
     if found["label"] is None:
         said.append(f"How far the privileged columns alone tell the label is {_UNKNOWN}.")

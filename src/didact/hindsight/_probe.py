@@ -90,9 +90,9 @@ def explained(
     return 1 - loss / constant
 
 
-def given_away(label: float | None) -> list[str]:
-    """A warning where x* tells the label; of a series, whose rows say what comes next, None."""
-    if label is None or label < GIVEN_AWAY:
+def given_away(label: float | None, *, series: bool) -> list[str]:
+    """A warning where x* tells the label; not in a series, where one row tells the next."""
+    if series or label is None or label < GIVEN_AWAY:
         return []
     return [
         f"The privileged columns give the label away: trees on them alone explain "

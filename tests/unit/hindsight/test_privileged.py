@@ -24,7 +24,7 @@ NAMES = [
 
 
 def known(label=0.5, **columns):
-    return {"predictability": {"label": label, "columns": columns}}
+    return {"data": {"series": None}, "predictability": {"label": label, "columns": columns}}
 
 
 def used(loss="log loss", **candidates):
@@ -83,6 +83,11 @@ def test_what_is_not_known_is_said():
 def test_a_label_that_is_given_away_is_a_banner_before_all_else(label, warned):
     first = str(predictability(known(label, a=0.5))[0])
     assert first.startswith('<p class="banner">The privileged columns give the label') == warned
+
+
+def test_of_a_series_there_is_no_such_banner():
+    of_series = known(0.99, a=0.5) | {"data": {"series": {"history": 4}}}
+    assert "banner" not in "".join(map(str, predictability(of_series)))
 
 
 def test_who_used_which_column():
