@@ -28,6 +28,7 @@ def geometric_mean(grads: Tensor, threshold: float = 1.0, *, rescale: bool = Fal
         InvalidInput: as :func:`and_mask`.
 
     Example:
+        >>> import torch
         >>> grads = torch.tensor([[1.0, 2.0, -1.0], [4.0, -2.0, -9.0]])
         >>> geometric_mean(grads).round(decimals=3).tolist()
         [2.0, 0.0, -3.0]
