@@ -11,6 +11,9 @@ from torch.optim.optimizer import ParamsT
 
 from .._checks import InvalidInput, check_number
 
+PIECE = 1 << 16
+"""Numbers that are worked on together on a CPU."""
+
 
 class TemporalAndMaskAdam(torch.optim.Optimizer):
     r"""Adam that moves a parameter only while the sign of its gradient stays the same.
@@ -87,35 +90,62 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     kinds.setdefault((parameter.device, parameter.dtype), []).append(parameter)
-            for parameters in kinds.values():
-                self._descend(group, parameters)
+            for (device, _), parameters in kinds.items():
+                pieces = [part for p in parameters for part in self._pieces(p)]
+                if device.type == "cpu":
+                    scratch = torch.empty(
+                        2, max(p[0].numel() for p in pieces), dtype=pieces[0][0].dtype
+                    )
+                    for piece in pieces:
+                        piece_by_piece(group, piece, scratch[:, : piece[0].numel()])
+                else:
+                    all_at_a_time(group, [list(tensors) for tensors in zip(*pieces, strict=True)])
         return loss
 
-    def _descend(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        """Parameters of one kind, all at a time."""
-        moments: dict[str, list[Tensor]] = {"m": [], "v": [], "a": []}
-        grads = []
-        for parameter in parameters:
-            grad = parameter.grad
-            assert grad is not None
-            if grad.is_sparse:
-                raise InvalidInput("Gradients should be dense. Found a sparse one.")
-            grads.append(grad)
-            state = self.state[parameter]
-            for name, values in moments.items():
-                if name not in state:
-                    state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-                values.append(state[name])
-        beta1, beta2, beta3 = group["betas"]
-        m, v, a = moments.values()
-        if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_lerp_(m, grads, 1 - beta1)
-        torch._foreach_mul_(v, beta2)
-        torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
-        torch._foreach_lerp_(a, torch._foreach_sign(grads), 1 - beta3)
-        root = torch._foreach_add(v, group["eps"])
-        torch._foreach_sqrt_(root)
-        mask = [(x.abs() >= group["threshold"]).to(x.dtype) for x in a]
-        torch._foreach_mul_(mask, m)
-        torch._foreach_addcdiv_(parameters, mask, root, -group["lr"])
+    def _pieces(self, parameter: Tensor) -> list[tuple[Tensor, ...]]:
+        """θ, g, m, v, a of one parameter; on a CPU in pieces that stay in its cache."""
+        grad, state = parameter.grad, self.state[parameter]
+        assert grad is not None
+        if grad.is_sparse:
+            raise InvalidInput("Gradients should be dense. Found a sparse one.")
+        for name in ("m", "v", "a"):
+            if name not in state:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        whole = parameter, grad, state["m"], state["v"], state["a"]
+        if parameter.device.type != "cpu" or not all(t.is_contiguous() for t in whole):
+            return [whole]
+        return list(zip(*(t.view(-1).split(PIECE) for t in whole), strict=True))
+
+
+def piece_by_piece(group: dict[str, Any], piece: tuple[Tensor, ...], scratch: Tensor) -> None:
+    """One step of a piece, for a CPU: no memory is asked for, and truth values are floats."""
+    theta, grad, m, v, a = piece
+    beta1, beta2, beta3 = group["betas"]
+    moved, root = (row.view_as(theta) for row in scratch)
+    if group["weight_decay"]:
+        theta.mul_(1 - group["lr"] * group["weight_decay"])
+    m.lerp_(grad, 1 - beta1)
+    v.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+    a.lerp_(torch.sign(grad, out=moved), 1 - beta3)
+    torch.add(v, group["eps"], out=root).sqrt_()
+    torch.abs(a, out=moved).ge_(group["threshold"]).mul_(m)
+    theta.addcdiv_(moved, root, value=-group["lr"])
+
+
+def all_at_a_time(group: dict[str, Any], tensors: list[list[Tensor]]) -> None:
+    """The same of many tensors, for a GPU: small kernels would wait for one another."""
+    theta, grads, m, v, a = tensors
+    beta1, beta2, beta3 = group["betas"]
+    if group["weight_decay"]:
+        torch._foreach_mul_(theta, 1 - group["lr"] * group["weight_decay"])
+    torch._foreach_lerp_(m, grads, 1 - beta1)
+    torch._foreach_mul_(v, beta2)
+    torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
+    torch._foreach_lerp_(a, torch._foreach_sign(grads), 1 - beta3)
+    root = torch._foreach_add(v, group["eps"])
+    torch._foreach_sqrt_(root)
+    moved = torch._foreach_abs(a)
+    for agreement in moved:
+        agreement.ge_(group["threshold"])
+    torch._foreach_mul_(moved, m)
+    torch._foreach_addcdiv_(theta, moved, root, -group["lr"])

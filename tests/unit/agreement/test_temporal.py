@@ -8,6 +8,7 @@ from torch import nn
 
 from didact import InvalidInput
 from didact.agreement import TemporalAndMaskAdam
+from didact.agreement._temporal import all_at_a_time, piece_by_piece
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
@@ -38,6 +39,33 @@ def test_a_literal_loop(threshold: float, decay: float) -> None:
         expected = torch.tensor(theta, dtype=torch.float64)
         torch.testing.assert_close(parameter.data, expected, rtol=1e-12, atol=0)
     assert moved == 210 if threshold == 0 else 0 < moved < 210
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_both_ways_to_step_are_one(decay: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    group = {"lr": 0.1, "betas": (0.8, 0.9, 0.5), "threshold": 0.4, "eps": 1e-8,
+             "weight_decay": decay}  # fmt: skip
+    parts = [[torch.rand(n, generator=generator) for n in (3, 5)] for _ in range(5)]
+    others = copy.deepcopy(parts)
+    all_at_a_time(group, parts)
+    for piece in zip(*others, strict=True):
+        piece_by_piece(group, piece, torch.empty(2, len(piece[0])))
+    torch.testing.assert_close(parts, others)
+
+
+def test_large_and_oddly_laid_out_parameters_are_as_any_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start, grad = torch.randn(2, 300, 500, generator=generator)
+    found = []
+    for layout in (lambda t: t.clone(), lambda t: t.t().clone().t()):
+        parameter = nn.Parameter(layout(start))
+        adam = TemporalAndMaskAdam([parameter], lr=0.1, betas=(0.5, 0.5, 0.5))
+        for k in range(3):
+            parameter.grad = layout(grad + k)
+            adam.step()
+        found.append(parameter.detach())
+    torch.testing.assert_close(*found)
 
 
 def test_it_goes_on_from_a_checkpoint_and_leaves_out_what_has_no_gradient() -> None:
