@@ -1,0 +1,81 @@
+"""The AND-mask for any module: one ordinary backward pass for each environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import InvalidInput, check_number, invalid
+from ._and_mask import masked
+from ._context import Agreement
+from ._votes import agrees
+
+
+def environment_backward(
+    losses: Iterable[Tensor],
+    model: nn.Module,
+    *,
+    threshold: float = 0.8,
+    rescale: bool = False,
+) -> Agreement:
+    r"""Fill ``p.grad`` with what environments agree on, from one loss for each of them.
+
+    ``p.grad ← m ⊙ mean_e ∇L_e``, ``m_j = 1[|mean_e sign(∇_j L_e)| ≥ τ]``. In memory are two sums of
+    the parameters' size, and one gradient. Any module will do, with BatchNorm in training mode,
+    recurrence, shared weights; as slow as a backward pass for each environment is.
+
+    Reference: Parascandolo, Neitz et al. 2021.
+
+    Args:
+        losses: L_e, scalars. From a generator each forward pass is made when it is its turn, and
+            its graph is gone before the next; in a list they may share a graph.
+        model: whose parameters.
+        threshold: τ in [0, 1].
+        rescale: divide each parameter's gradient by its share of components that survive.
+
+    Returns:
+        How many environments there were, and what survived. ``p.grad`` is replaced.
+
+    Raises:
+        InvalidInput: fewer than two losses, no scalars, NaN.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> x = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]]])
+        >>> found = environment_backward((model(x_e).sum() for x_e in x), model, threshold=1.0)
+        >>> model.weight.grad, found.kept
+        (tensor([[1., 0.]]), {'weight': 0.5})
+    """
+    check_number("threshold", threshold, at_least=0, at_most=1)
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise invalid("model", "a module with parameters that are trained", type(model).__name__)
+    together = isinstance(losses, Sequence)
+    last = len(losses) - 1 if isinstance(losses, Sequence) else 0
+    sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    votes = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
+    count = 0
+    for e, loss in enumerate(losses):
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not bool(loss.isfinite().all()):
+            raise invalid("losses", "finite scalars", f"{loss} in number {e}")
+        grads = torch.autograd.grad(
+            loss.squeeze(), list(parameters.values()), retain_graph=together and e < last,
+            allow_unused=True,
+        )  # fmt: skip
+        for name, grad in zip(parameters, grads, strict=True):
+            if grad is not None:
+                sums[name] += grad
+                votes[name] += grad.sign()
+        count += 1
+    if count < 2:
+        raise invalid("losses", "at least two, one for each environment", count)
+    found = Agreement(count)
+    for name, parameter in parameters.items():
+        if not bool(sums[name].isfinite().all()):
+            raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
+        mask = agrees(votes[name], count, threshold)
+        parameter.grad = masked(sums[name] / count, mask, rescale)
+        found.kept[name] = float(mask.float().mean())
+    return found

@@ -1,0 +1,280 @@
+"""The AND-mask around an ordinary backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
+
+from .._checks import InvalidInput, check_number, invalid
+from .._params import leaves
+from ._and_mask import masked
+from ._environments import Environments
+from ._layers import LAYERS, Ballot
+from ._votes import agrees
+
+OTHER = "`environment_backward` takes any module."
+
+
+@dataclass
+class Agreement:
+    """What a pass through :func:`agreement` came to.
+
+    Attributes:
+        environments: d, of all backward passes together.
+        kept: the share of each parameter's components that survived, by name.
+    """
+
+    environments: int = 0
+    kept: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def agreement(
+    model: nn.Module,
+    *,
+    environments: Tensor | None = None,
+    threshold: float = 0.8,
+    rescale: bool = False,
+) -> Iterator[Agreement]:
+    r"""Make the gradients of a backward pass those that environments agree on.
+
+    ``p.grad ← m ⊙ mean_e g_e``, ``m_j = 1[|mean_e sign(g_ej)| ≥ τ]``: as :func:`and_mask`, but only
+    Σ_e g_e and Σ_e sign(g_e) ever exist. Environments weigh equally, however many examples they
+    have, if the loss is a mean or sum over examples without weights of its own.
+
+    One backward pass, or several with a batch each, whose gradients add up. A layer is refused
+    where its examples cannot be told apart from outside; ``environment_backward`` takes any module.
+
+    Reference: Parascandolo, Neitz et al. 2021.
+
+    Args:
+        model: called in the block; the first dimension of what its layers get is the batch.
+        environments: a number for each example, ``[batch]``; None: every example is one.
+        threshold: τ in [0, 1]; t agreeing environments of d are τ = 2t/d − 1.
+        rescale: divide each parameter's gradient by its share of components that survive.
+
+    Yields:
+        An :class:`Agreement`, filled at the end of the block.
+
+    Raises:
+        InvalidInput: a number outside its range, fewer than two environments, a layer that cannot
+            be streamed, gradients that do not come from the layers' own calls, no backward pass.
+
+    Example:
+        >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
+        <torch...>
+        >>> model = nn.Linear(3, 1)
+        >>> x, y = torch.randn(8, 3), torch.randn(8, 1)
+        >>> with agreement(model, environments=torch.arange(8) % 2, threshold=1.0) as found:
+        ...     nn.functional.mse_loss(model(x), y).backward()
+        >>> found.environments, sorted(found.kept)
+        (2, ['bias', 'weight'])
+    """
+    check_number("threshold", threshold, at_least=0, at_most=1)
+    watch = _Watch(model, environments)
+    found = Agreement()
+    try:
+        yield found
+        watch.finish(threshold, rescale, found)
+    finally:
+        watch.close()
+
+
+class _Watch:
+    """Hooks on the layers of a model while it is in the block."""
+
+    def __init__(self, model: nn.Module, environments: Tensor | None) -> None:
+        self.model, self.given = model, environments
+        self.ballots: dict[str, Ballot] = {}
+        self.waiting: set[str] = set()
+        self.of: Environments | None = None
+        self.total = 0
+        layers = streamable(model)
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None and bool(parameter.grad.any()):
+                raise InvalidInput(
+                    f"Gradients should be None or 0 before the block: `zero_grad()`. Found some of "
+                    f"`{name}`, on which nobody has voted."
+                )
+        self.handles: list[RemovableHandle] = [
+            model.register_forward_pre_hook(self._begin, with_kwargs=True),
+            *(
+                layer.register_forward_hook(partial(self._called, name), with_kwargs=True)
+                for name, layer in layers.items()
+            ),
+            model.register_forward_hook(self._end),
+        ]
+
+    def close(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        tensors = [t for t in leaves([args, kwargs]) if isinstance(t, Tensor) and t.dim()]
+        if not tensors:
+            raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
+        self.of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
+        self.total += len(self.of.sizes)
+
+    def _end(self, model: nn.Module, args: Any, output: Any) -> Any:
+        """Where environments are of several sizes, weigh examples on the way back."""
+        if self.of is None or self.of.weights is None or not torch.is_grad_enabled():
+            return None
+        weights = self.of.weights
+
+        def weighed(output: Any) -> Any:
+            if not isinstance(output, Tensor) or not output.requires_grad:
+                return output
+            if output.dim() == 0 or len(output) != len(weights):
+                raise InvalidInput(
+                    "Where environments have several sizes, the model's outputs should be "
+                    f"[batch, …], with a loss of examples outside. Found {list(output.shape)}."
+                )
+            # A tensor of its own: the last layer must see what this hook makes of the gradient.
+            output = output.view_as(output)
+            shape = [-1] + [1] * (output.dim() - 1)
+            output.register_hook(lambda grad: grad * weights.view(shape).to(grad.dtype))
+            return output
+
+        return _mapped(weighed, output)
+
+    def _called(self, name: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if not torch.is_grad_enabled() or not output.requires_grad:
+            return
+        if self.of is None:
+            raise InvalidInput(
+                f"The model should be called as a whole in the block. Found a call of its layer "
+                f"`{name}` alone."
+            )
+        if name in self.waiting:
+            raise InvalidInput(
+                f"Layer `{name}` should be used once in each backward pass. Found a second use: "
+                f"{OTHER}"
+            )
+        inputs = args[0] if args else kwargs["input"]
+        if inputs.dim() < 1 + (type(layer) is not nn.Embedding) or len(inputs) != len(
+            self.of.index
+        ):
+            raise InvalidInput(
+                f"Layer `{name}` should get [batch = {len(self.of.index)}, …]. Found "
+                f"{list(inputs.shape)}: {OTHER}"
+            )
+        self.waiting.add(name)
+        output.register_hook(partial(self._voted, name, layer, self.of, inputs.detach()))
+
+    def _voted(
+        self, name: str, layer: nn.Module, of: Environments, inputs: Tensor, delta: Tensor
+    ) -> None:
+        if name not in self.waiting:
+            raise InvalidInput(
+                f"Each forward pass should have one backward pass. Found a second one of `{name}`."
+            )
+        self.waiting.discard(name)
+        with torch.no_grad():
+            for own, ballot in LAYERS[type(layer)](layer, of, inputs, delta).items():
+                whole = f"{name}.{own}" if name else own
+                if whole in self.ballots:
+                    self.ballots[whole].add(ballot)
+                else:
+                    self.ballots[whole] = ballot
+
+    def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
+        """Mask what the backward passes left."""
+        if not self.ballots:
+            raise InvalidInput("The block should hold a forward and a backward pass. Found none.")
+        found.environments = self.total
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if parameter.grad is not None:
+                    self._check(name, parameter.grad)
+            for name, ballot in self.ballots.items():
+                grad = self.parameters[name].grad
+                assert grad is not None
+                mask = agrees(ballot.votes, self.total, threshold)
+                grad.copy_(masked(grad, mask, rescale))
+                found.kept[name] = float(mask.float().mean())
+
+    def _check(self, name: str, grad: Tensor) -> None:
+        """The gradient must be the one that was seen on its way."""
+        ballot = self.ballots.get(name)
+        if ballot is None:
+            seen, there, allowed = 0.0, float(grad.abs().sum()), 0.0
+        else:
+            seen, there = float(ballot.value), float(ballot.project(grad))
+            allowed = ballot.rounding * float(ballot.terms)
+        if abs(seen - there) > allowed:
+            raise InvalidInput(
+                f"The gradient of `{name}` should come from calls of its own layer alone. Found "
+                f"another part (a projection of it is {there:g}, of the calls {seen:g}): {OTHER}"
+            )
+
+
+def streamable(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that are trained, by name.
+
+    Raises:
+        InvalidInput: naming the first module whose votes cannot be seen from outside.
+    """
+    if hasattr(model, "_orig_mod") or isinstance(model, nn.DataParallel):
+        raise invalid(
+            "model", f"neither compiled nor a DataParallel; {OTHER}", type(model).__name__
+        )
+    found: dict[str, nn.Module] = {}
+    owner: dict[int, str] = {}
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        here = f"`{name or kind}` ({kind})"
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            raise InvalidInput(
+                f"Modules should treat each example alone. Found {here} with statistics of the "
+                f"batch: put it in eval mode, or `environment_backward`, which takes any module."
+            )
+        own = {n: p for n, p in module.named_parameters(recurse=False) if p.requires_grad}
+        if not own:
+            continue
+        if type(module) not in LAYERS or not set(own) <= {"weight", "bias"}:
+            known = ", ".join(sorted({each.__name__ for each in LAYERS}))
+            raise InvalidInput(
+                f"Trained modules should be of {known}, as they are. Found {here} with the "
+                f"parameters {', '.join(own)}: {OTHER}"
+            )
+        if isinstance(module, nn.Embedding) and (
+            module.max_norm is not None or module.scale_grad_by_freq or module.sparse
+        ):
+            raise InvalidInput(
+                f"An embedding should have no max_norm, no scale_grad_by_freq and dense gradients. "
+                f"Found {here}: {OTHER}"
+            )
+        for parameter_name, parameter in own.items():
+            whole = f"{name}.{parameter_name}" if name else parameter_name
+            if id(parameter) in owner:
+                raise InvalidInput(
+                    f"Layers should not share parameters. Found `{whole}`, which is "
+                    f"`{owner[id(parameter)]}`: {OTHER}"
+                )
+            owner[id(parameter)] = whole
+        found[name] = module
+    if not found:
+        raise invalid("model", "a module with parameters that are trained", type(model).__name__)
+    return found
+
+
+def _mapped(function: Any, tree: Any) -> Any:
+    """Apply to the leaves of nested dicts, lists and tuples, whose kinds are kept."""
+    if isinstance(tree, dict):
+        return type(tree)((k, _mapped(function, v)) for k, v in tree.items())
+    if isinstance(tree, list | tuple):
+        values = [_mapped(function, v) for v in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return function(tree)

@@ -1,0 +1,154 @@
+"""Which examples belong together, and sums over them that never stack all gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .._checks import invalid
+
+CHUNK = 1 << 21
+"""Numbers of gradients that exist at a time: 8 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Environments:
+    """The environments of a batch.
+
+    Attributes:
+        order: examples, environment after environment ``[batch]``; None: as they come.
+        index: the environment of each example, ``[batch]``.
+        sizes: examples of each environment.
+        ids: its name, ascending; None where each example is one.
+    """
+
+    order: Tensor | None
+    index: Tensor
+    sizes: tuple[int, ...]
+    ids: Tensor | None
+
+    @classmethod
+    def of(cls, given: Tensor | None, batch: int, device: torch.device) -> Environments:
+        """From a number for each example; None makes each example an environment.
+
+        Raises:
+            InvalidInput: another length than the batch, no integers, fewer than two environments.
+        """
+        if given is None:
+            if batch < 2:
+                raise invalid("environments", "at least two: examples of a batch", batch)
+            return cls(None, torch.arange(batch, device=device), (1,) * batch, None)
+        if tuple(given.shape) != (batch,):
+            rule = f"a number for each of the {batch} examples, [{batch}]"
+            raise invalid("environments", rule, list(given.shape))
+        ids, index, counts = torch.unique(given.to(device), return_inverse=True, return_counts=True)
+        if len(ids) < 2:
+            raise invalid("environments", "at least two different numbers", ids.tolist())
+        order = index.argsort(stable=True)
+        return cls(order, index, tuple(counts.tolist()), ids)
+
+    @property
+    def single(self) -> bool:
+        """Whether every environment is one example."""
+        return len(self.sizes) == len(self.index)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """What makes a mean over examples one over environments: B / (E n_e); None if it is."""
+        if len(set(self.sizes)) == 1:
+            return None
+        sizes = torch.tensor(self.sizes, dtype=torch.float64).to(self.index.device)
+        return (len(self.index) / (len(sizes) * sizes))[self.index]
+
+    def chunks(self, numel: int) -> Iterator[tuple[Tensor | slice, tuple[int, ...]]]:
+        """Examples and sizes of as many environments as have gradients of 8 MB together."""
+        most, start = max(1, CHUNK // numel), 0
+        for first in range(0, len(self.sizes), most):
+            sizes = self.sizes[first : first + most]
+            part = slice(start, start + sum(sizes))
+            start = part.stop
+            yield part if self.order is None else self.order[part], sizes
+
+
+Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(δ, a) of some examples → ``[b, positions, groups, out]``, ``[b, positions, groups, in]``."""
+
+
+def product_votes(
+    of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, probe: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Votes on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environments one by one.
+
+    Where each has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix product.
+
+    Args:
+        of: the environments.
+        delta: gradient of the layer's output, ``[batch, …]``.
+        inputs: of the layer, ``[batch, …]``.
+        rows: see :data:`Rows`.
+        probe: u ``[groups, out]`` and w ``[groups, in]``.
+
+    Returns:
+        Votes ``[groups, out, in]``; and of the whole gradient G the projection ``Σ u G w`` and the
+        sum of its terms' sizes: what :func:`~didact.agreement.agreement` checks itself by.
+    """
+    out, size = probe[0].shape[1], probe[1].shape[1]
+    groups = len(probe[0])
+    votes = torch.zeros(groups, out, size, device=delta.device)
+    value, terms = torch.zeros(2, device=delta.device)
+    if of.single and delta.dim() == 2:
+        d, a = rows(delta, inputs)
+        votes += torch.einsum("bpgo,bpgi->goi", d.sign().float(), a.sign().float())
+        return votes, *_projected(d, a, probe)
+    for examples, sizes in of.chunks(groups * out * size):
+        d, a = rows(delta[examples], inputs[examples])
+        more, size_of_more = _projected(d, a, probe)
+        value, terms = value + more, terms + size_of_more
+        d, a = (_by_environment(part, sizes) for part in (d, a))
+        votes += torch.einsum("epgo,epgi->egoi", d, a.to(d.dtype)).sign_().sum(0)
+    return votes, value, terms
+
+
+def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    u, w = probe
+    along = torch.einsum("bpgo,go->bpg", d.float(), u) * torch.einsum("bpgi,gi->bpg", a.float(), w)
+    return along.sum(), along.abs().sum()
+
+
+def _by_environment(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """``[b, positions, …]`` → ``[environments, rows, …]``, with zeros where one is shorter."""
+    if len(set(sizes)) == 1:
+        return rows.reshape(len(sizes), sizes[0] * rows.shape[1], *rows.shape[2:])
+    return pad_sequence(
+        [part.flatten(0, 1) for part in torch.split(rows, list(sizes))], batch_first=True
+    )
+
+
+def vector_votes(of: Environments, each: Tensor) -> Tensor:
+    """Votes on a small parameter from its gradient for each example, ``[batch, *param]``."""
+    if of.single:
+        return each.sign().sum(0, dtype=torch.float32)
+    sums = each.new_zeros(len(of.sizes), *each.shape[1:]).index_add(0, of.index, each)
+    return sums.sign().sum(0, dtype=torch.float32)
+
+
+def row_votes(of: Environments, indices: Tensor, delta: Tensor, rows: int) -> Tensor:
+    """Votes on a table of which example i looks up rows ``indices[i]``: ``[rows, dim]``.
+
+    Args:
+        of: the environments.
+        indices: ``[batch, …]``.
+        delta: gradient of what was looked up, ``[batch, …, dim]``.
+        rows: of the table.
+    """
+    flat = indices.reshape(len(indices), -1)
+    key = of.index[:, None] * rows + flat
+    found, place = torch.unique(key, return_inverse=True)
+    delta = delta.reshape(-1, delta.shape[-1])
+    sums = delta.new_zeros(len(found), delta.shape[1]).index_add(0, place.flatten(), delta)
+    votes = torch.zeros(rows, delta.shape[1], device=delta.device)
+    return votes.index_add(0, found % rows, sums.sign().float())
