@@ -56,3 +56,13 @@ def masked(mean: Tensor, mask: Tensor, rescale: bool) -> Tensor:
         share = mask.sum(dtype=torch.float32).clamp_min(1) / mask.numel()
         found = found / share.to(found.dtype)
     return found
+
+
+def mask_in_place(grad: Tensor, votes: Tensor, least: int, rescale: bool) -> float:
+    """``g ← m ⊙ g``; the share that survives. ``votes`` become the mask: truth values are slow."""
+    mask = votes.abs_().ge_(least)
+    share = float(mask.mean())
+    grad.mul_(mask.to(grad.dtype))
+    if rescale and share > 0:
+        grad.div_(share)
+    return share

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import InvalidInput, check_number, invalid
-from ._and_mask import masked
+from ._and_mask import mask_in_place
 from ._context import Agreement
-from ._votes import agrees
+from ._votes import fewest
 
 
 def environment_backward(
@@ -75,7 +75,7 @@ def environment_backward(
     for name, parameter in parameters.items():
         if not bool(sums[name].isfinite().all()):
             raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
-        mask = agrees(votes[name], count, threshold)
-        parameter.grad = masked(sums[name] / count, mask, rescale)
-        found.kept[name] = float(mask.float().mean())
+        parameter.grad = sums[name].div_(count)
+        least = fewest(count, threshold)
+        found.kept[name] = mask_in_place(parameter.grad, votes[name], least, rescale)
     return found

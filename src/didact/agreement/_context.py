@@ -15,10 +15,10 @@ from torch.utils.hooks import RemovableHandle
 
 from .._checks import InvalidInput, check_number, invalid
 from .._params import leaves
-from ._and_mask import masked
+from ._and_mask import mask_in_place
 from ._environments import Environments
 from ._layers import LAYERS, Ballot
-from ._votes import agrees
+from ._votes import fewest
 
 OTHER = "`environment_backward` takes any module."
 
@@ -201,9 +201,8 @@ class _Watch:
             for name, ballot in self.ballots.items():
                 grad = self.parameters[name].grad
                 assert grad is not None
-                mask = agrees(ballot.votes, self.total, threshold)
-                grad.copy_(masked(grad, mask, rescale))
-                found.kept[name] = float(mask.float().mean())
+                least = fewest(self.total, threshold)
+                found.kept[name] = mask_in_place(grad, ballot.votes, least, rescale)
 
     def _check(self, name: str, grad: Tensor) -> None:
         """The gradient must be the one that was seen on its way."""

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import invalid
 
-CHUNK = 1 << 21
-"""Numbers of gradients that exist at a time: 8 MB in float32."""
+CHUNK = 1 << 18
+"""Numbers of gradients that exist at a time: 1 MB in float32, which a cache holds."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Environments:
         return (len(self.index) / (len(sizes) * sizes))[self.index]
 
     def chunks(self, numel: int) -> Iterator[tuple[Tensor | slice, tuple[int, ...]]]:
-        """Examples and sizes of as many environments as have gradients of 8 MB together."""
+        """Examples and sizes of as many environments as have that many numbers together."""
         most, start = max(1, CHUNK // numel), 0
         for first in range(0, len(self.sizes), most):
             sizes = self.sizes[first : first + most]
@@ -96,26 +96,32 @@ def product_votes(
         Votes ``[groups, out, in]``; and of the whole gradient G the projection ``Σ u G w`` and the
         sum of its terms' sizes: what :func:`~didact.agreement.agreement` checks itself by.
     """
-    out, size = probe[0].shape[1], probe[1].shape[1]
-    groups = len(probe[0])
-    votes = torch.zeros(groups, out, size, device=delta.device)
-    value, terms = torch.zeros(2, device=delta.device)
+    groups, out = probe[0].shape
+    size = probe[1].shape[1]
     if of.single and delta.dim() == 2:
         d, a = rows(delta, inputs)
-        votes += torch.einsum("bpgo,bpgi->goi", d.sign().float(), a.sign().float())
+        votes = torch.einsum("bpgo,bpgi->goi", d.sign().float(), a.sign().float())
         return votes, *_projected(d, a, probe)
+    votes = torch.zeros(groups, out, size, device=delta.device)
+    value, terms = torch.zeros(2, device=delta.device)
     for examples, sizes in of.chunks(groups * out * size):
         d, a = rows(delta[examples], inputs[examples])
         more, size_of_more = _projected(d, a, probe)
         value, terms = value + more, terms + size_of_more
-        d, a = (_by_environment(part, sizes) for part in (d, a))
-        votes += torch.einsum("epgo,epgi->egoi", d, a.to(d.dtype)).sign_().sum(0)
+        d, a = (_by_environment(part, sizes) for part in (d, a.to(d.dtype)))
+        # [environments, groups, out, rows] @ [environments, groups, rows, in]
+        d, a = d.permute(0, 2, 3, 1), a.transpose(1, 2)
+        block = max(1, CHUNK // (len(sizes) * groups * size))
+        for first in range(0, out, block):
+            part = slice(first, first + block)
+            votes[:, part] += (d[:, :, part] @ a).sign_().sum(0)
     return votes, value, terms
 
 
 def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    u, w = probe
-    along = torch.einsum("bpgo,go->bpg", d.float(), u) * torch.einsum("bpgi,gi->bpg", a.float(), w)
+    u, w = (signs.unsqueeze(-1).to(d.dtype) for signs in probe)
+    # [batch, positions, groups, 1, out] @ [groups, out, 1]
+    along = ((d.unsqueeze(-2) @ u) * (a.to(d.dtype).unsqueeze(-2) @ w)).float()
     return along.sum(), along.abs().sum()
 
 

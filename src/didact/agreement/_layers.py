@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -44,7 +45,8 @@ class Ballot:
         if len(self.probe) == 1:
             return (grad.float() * self.probe[0]).sum()
         u, w = self.probe
-        return torch.einsum("goi,go,gi->", grad.float().reshape(*u.shape, w.shape[1]), u, w)
+        along = grad.reshape(*u.shape, w.shape[1]) @ w.unsqueeze(-1).to(grad.dtype)
+        return (along.squeeze(-1).float() * u).sum()
 
 
 Seen = tuple[nn.Module, Environments, Tensor, Tensor]
@@ -180,6 +182,11 @@ def _rounding(delta: Tensor) -> float:
 
 def signs(like: Tensor, *shape: int) -> Tensor:
     """Random signs, the same for a shape every time."""
+    return _signs(like.device, shape)
+
+
+@lru_cache(maxsize=1024)
+def _signs(device: torch.device, shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randint(2, shape, generator=generator)
-    return (2 * drawn - 1).to(like.device, torch.float32)
+    return (2 * drawn - 1).to(device, torch.float32)

@@ -23,6 +23,12 @@ def check_grads(grads: Tensor) -> Tensor:
     return grads
 
 
+def fewest(environments: int, threshold: float) -> int:
+    """Whole votes that τ asks for: 0.7 · 10 is a little more than 7."""
+    check_number("threshold", threshold, at_least=0, at_most=1)
+    return math.ceil(threshold * environments - 1e-6)
+
+
 def agrees(votes: Tensor, environments: int, threshold: float) -> Tensor:
     """``|Σ_e sign(g_e)| ≥ τ d``: where enough environments agree, bool ``[*param]``.
 
@@ -35,9 +41,7 @@ def agrees(votes: Tensor, environments: int, threshold: float) -> Tensor:
         >>> agrees(torch.tensor([3.0, 2.0, -3.0, 1.0]), 3, 0.6)
         tensor([ True,  True,  True, False])
     """
-    check_number("threshold", threshold, at_least=0, at_most=1)
-    # 0.7 · 10 is a little more than 7: whole votes are compared with whole votes.
-    return votes.abs() >= math.ceil(threshold * environments - 1e-6)
+    return votes.abs() >= fewest(environments, threshold)
 
 
 def votes_of(grads: Tensor) -> Tensor:
