@@ -81,9 +81,7 @@ Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def product_votes(
     of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, probe: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Votes on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environments one by one.
-
-    Where each has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix product.
+    """Votes on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environment by environment.
 
     Args:
         of: the environments.
@@ -98,10 +96,6 @@ def product_votes(
     """
     groups, out = probe[0].shape
     size = probe[1].shape[1]
-    if of.single and delta.dim() == 2:
-        d, a = rows(delta, inputs)
-        votes = torch.einsum("bpgo,bpgi->goi", d.sign().float(), a.sign().float())
-        return votes, *_projected(d, a, probe)
     votes = torch.zeros(groups, out, size, device=delta.device)
     value, terms = torch.zeros(2, device=delta.device)
     for examples, sizes in of.chunks(groups * out * size):
@@ -121,8 +115,13 @@ def product_votes(
 def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     u, w = (signs.unsqueeze(-1).to(d.dtype) for signs in probe)
     # [batch, positions, groups, 1, out] @ [groups, out, 1]
-    along = ((d.unsqueeze(-2) @ u) * (a.to(d.dtype).unsqueeze(-2) @ w)).float()
-    return along.sum(), along.abs().sum()
+    return total((d.unsqueeze(-2) @ u) * (a.to(d.dtype).unsqueeze(-2) @ w))
+
+
+def total(terms: Tensor) -> tuple[Tensor, Tensor]:
+    """Their sum, and the sum of their sizes."""
+    terms = terms.float()
+    return terms.sum(), torch.linalg.vector_norm(terms, 1)
 
 
 def _by_environment(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:

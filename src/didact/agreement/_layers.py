@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._environments import Environments, product_votes, row_votes, vector_votes
+from ._environments import Environments, product_votes, row_votes, total, vector_votes
 
 
 @dataclass
@@ -54,8 +54,23 @@ Seen = tuple[nn.Module, Environments, Tensor, Tensor]
 
 
 def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
-    """``y = x Wᵀ + b``, of ``[batch, …, in]``."""
+    """``y = x Wᵀ + b``, of ``[batch, …, in]``.
+
+    Where every environment has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix
+    product, whose factors serve the bias, too.
+    """
     found = {}
+    if of.single and delta.dim() == 2:
+        rounding, voted = _rounding(delta), delta.sign().float()
+        u, w = (signs(layer.weight, 1, n) for n in layer.weight.shape)
+        along = delta @ u[0].to(delta.dtype)
+        if layer.weight.requires_grad:
+            votes = voted.T @ inputs.sign().float()
+            terms = total(along * (inputs.to(delta.dtype) @ w[0].to(delta.dtype)))
+            found["weight"] = Ballot(votes, *terms, (u, w), rounding)
+        if layer.bias is not None and layer.bias.requires_grad:
+            found["bias"] = Ballot(voted.sum(0), *total(along), (u[0],), rounding)
+        return found
     if layer.weight.requires_grad:
         found["weight"] = _product(layer.weight, 1, of, inputs, delta, _positions)
     if layer.bias is not None and layer.bias.requires_grad:
@@ -110,7 +125,7 @@ def embedding(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> di
         along = along * (inputs != layer.padding_idx)
     votes = row_votes(of, inputs, delta, len(weight))
     # A table is [rows, dim]: one group, with the row as output and the dimension as input.
-    return {"weight": Ballot(votes, along.sum(), along.abs().sum(), (u.mT, w), _rounding(delta))}
+    return {"weight": Ballot(votes, *total(along), (u.mT, w), _rounding(delta))}
 
 
 def normalisation(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
@@ -172,7 +187,7 @@ def _product(
 def _vector(parameter: Tensor, of: Environments, each: Tensor) -> Ballot:
     probe = signs(parameter, *parameter.shape)
     along = each.float() * probe
-    return Ballot(vector_votes(of, each), along.sum(), along.abs().sum(), (probe,), _rounding(each))
+    return Ballot(vector_votes(of, each), *total(along), (probe,), _rounding(each))
 
 
 def _rounding(delta: Tensor) -> float:
