@@ -18,6 +18,7 @@ from .._params import leaves
 from ._and_mask import mask_in_place
 from ._environments import Environments
 from ._layers import LAYERS, Ballot
+from ._ranks import Ranks
 from ._votes import fewest
 
 OTHER = "`environment_backward` takes any module."
@@ -50,7 +51,8 @@ def agreement(
     Σ_e g_e and Σ_e sign(g_e) ever exist. Environments weigh equally, however many examples they
     have, if the loss is a mean or sum over examples without weights of its own.
 
-    One backward pass, or several with a batch each, whose gradients add up. A layer is refused
+    One backward pass, or several with a batch each, whose gradients add up. In a
+    ``DistributedDataParallel`` each environment should be whole in one process. A layer is refused
     where its examples cannot be told apart from outside; ``environment_backward`` takes any module.
 
     Reference: Parascandolo, Neitz et al. 2021.
@@ -96,6 +98,8 @@ class _Watch:
         self.ballots: dict[str, Ballot] = {}
         self.waiting: set[str] = set()
         self.of: Environments | None = None
+        self.weights: Tensor | None = None
+        self.ranks = Ranks.of(model)
         self.total = 0
         layers = streamable(model)
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -125,13 +129,17 @@ class _Watch:
         if not tensors:
             raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
         self.of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
-        self.total += len(self.of.sizes)
+        self.ranks.check_whole(self.of.ids)
+        here = torch.tensor(len(self.of.sizes), device=tensors[0].device)
+        together = int(self.ranks.add(here))
+        self.total += together
+        self.weights = self.of.weights(together, self.ranks.count)
 
     def _end(self, model: nn.Module, args: Any, output: Any) -> Any:
         """Where environments are of several sizes, weigh examples on the way back."""
-        if self.of is None or self.of.weights is None or not torch.is_grad_enabled():
+        if self.weights is None or not torch.is_grad_enabled():
             return None
-        weights = self.of.weights
+        weights = self.weights
 
         def weighed(output: Any) -> Any:
             if not isinstance(output, Tensor) or not output.requires_grad:
@@ -198,20 +206,30 @@ class _Watch:
             for name, parameter in self.parameters.items():
                 if parameter.grad is not None:
                     self._check(name, parameter.grad)
-            for name, ballot in self.ballots.items():
-                grad = self.parameters[name].grad
-                assert grad is not None
-                least = fewest(self.total, threshold)
-                found.kept[name] = mask_in_place(grad, ballot.votes, least, rescale)
+            for name, parameter in self.parameters.items():
+                if parameter.grad is not None:
+                    votes = self._votes(name)
+                    least = fewest(self.total, threshold)
+                    found.kept[name] = mask_in_place(parameter.grad, votes, least, rescale)
 
-    def _check(self, name: str, grad: Tensor) -> None:
-        """The gradient must be the one that was seen on its way."""
+    def _votes(self, name: str) -> Tensor:
+        """Of all processes."""
         ballot = self.ballots.get(name)
         if ballot is None:
-            seen, there, allowed = 0.0, float(grad.abs().sum()), 0.0
+            return self.ranks.add(torch.zeros_like(self.parameters[name], dtype=torch.float32))
+        return self.ranks.add(ballot.votes)
+
+    def _check(self, name: str, grad: Tensor) -> None:
+        """The gradient must be the one that was seen on its way, by one process or another."""
+        ballot = self.ballots.get(name)
+        sums = torch.zeros(2, device=grad.device)
+        if ballot is not None:
+            sums = torch.stack([ballot.value, ballot.terms])
+        seen, terms = (self.ranks.add(sums) / self.ranks.count).tolist()
+        if ballot is None:
+            there, allowed = float(grad.abs().sum()), 0.0 if self.ranks.count == 1 else terms
         else:
-            seen, there = float(ballot.value), float(ballot.project(grad))
-            allowed = ballot.rounding * float(ballot.terms)
+            there, allowed = float(ballot.project(grad)), ballot.rounding * terms
         if abs(seen - there) > allowed:
             raise InvalidInput(
                 f"The gradient of `{name}` should come from calls of its own layer alone. Found "

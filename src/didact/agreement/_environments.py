@@ -56,13 +56,17 @@ class Environments:
         """Whether every environment is one example."""
         return len(self.sizes) == len(self.index)
 
-    @property
-    def weights(self) -> Tensor | None:
-        """What makes a mean over examples one over environments: B / (E n_e); None if it is."""
-        if len(set(self.sizes)) == 1:
+    def weights(self, total: int, ranks: int) -> Tensor | None:
+        """What makes a mean over examples one over environments; None where it is one.
+
+        Example i of environment e weighs ``B R / (E n_e)``: R processes, whose means over their
+        B examples are averaged, have E environments together.
+        """
+        sizes = torch.tensor(self.sizes, dtype=torch.float64)
+        found = len(self.index) * ranks / (total * sizes)
+        if bool((found - 1).abs().max() < 1e-9):
             return None
-        sizes = torch.tensor(self.sizes, dtype=torch.float64).to(self.index.device)
-        return (len(self.index) / (len(sizes) * sizes))[self.index]
+        return found.to(self.index.device)[self.index]
 
     def chunks(self, numel: int) -> Iterator[tuple[Tensor | slice, tuple[int, ...]]]:
         """Examples and sizes of as many environments as have that many numbers together."""
