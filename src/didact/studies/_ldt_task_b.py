@@ -48,6 +48,8 @@ class Config:
     """β of no teacher."""
     methods: tuple[Candidate, ...] = ("ldt", "fixed_teacher", "no_teacher")
     """Which methods to run."""
+    resample: tuple[bool, ...] = (False, True)
+    """Whether LDT's split is drawn anew at every meta-step; the paper keeps it."""
     seeds: int = 5
     """Repetitions, with data of their own."""
     meta_steps: int = 200
@@ -76,9 +78,10 @@ def plan(config: Config, shared: Path) -> Rounds:
         Run(
             method=method, seeds=list(range(config.seeds)), meta_steps=config.meta_steps,
             rows=config.rows, logit_scale=scale, entropy=entropy,
-            compile=config.compile and method == "ldt", device=config.device,
+            compile=config.compile and method == "ldt", device=config.device, resample=resample,
         )
         for method in config.methods
+        for resample in (config.resample if method == "ldt" else (False,))
         for scale in config.logit_scales
         for entropy in (config.entropies if method == "no_teacher" else (0.0,))
     ]  # fmt: skip
@@ -113,31 +116,33 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     return {**train_toy(run, make, log), "floor": floor}
 
 
-def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str, float], list[Cell]]:
-    found: dict[tuple[float, str, float], list[Cell]] = defaultdict(list)
+def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
+    found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
     longest = max((cell.run.meta_steps for cell in cells), default=0)
     for cell in cells:
         if cell.run.meta_steps == longest:
-            found[cell.run.logit_scale, cell.run.method, cell.run.entropy].append(cell)
+            found[cell.run.logit_scale, _label(cell.run)].append(cell)
     return dict(sorted(found.items()))
 
 
-def _label(method: str, entropy: float) -> str:
-    if method == "no_teacher":
-        return f"no teacher, β = {entropy:g}"
-    return {"ldt": "LDT", "fixed_teacher": "fixed teacher"}[method]
+def _label(run: Any) -> str:
+    if run.method == "no_teacher":
+        return f"no teacher, β = {run.entropy:g}"
+    if run.resample:
+        return "LDT, split drawn anew"
+    return {"ldt": "LDT", "fixed_teacher": "fixed teacher"}[run.method]
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Test losses at their lowest and at the end of training."""
     rows = []
-    for (scale, method, entropy), found in _curves(cells).items():
+    for (scale, label), found in _curves(cells).items():
         lowest = mean([value for cell in found for value in cell.record["lowest"]])
         last = mean([curve[-1] for cell in found for curve in cell.record["score"] if curve])
         floor = mean([value for cell in found for value in cell.record["floor"]])
         rows.append(
             [
-                f"{scale:g}", _label(method, entropy), str(lowest.n), f"{lowest:.3f}",
+                f"{scale:g}", label, str(lowest.n), f"{lowest:.3f}",
                 f"{last:.3f}", f"{floor.value:.3f}",
             ]
         )  # fmt: skip
@@ -150,20 +155,17 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     curves = _curves(cells)
-    scales = sorted({scale for scale, _, _ in curves})
+    scales = sorted({scale for scale, _ in curves})
     figure = Figure(figsize=(4.5 * len(scales), 3.2), layout="constrained")
     for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
-        for (c, method, entropy), found in curves.items():
+        for (c, label), found in curves.items():
             if c != scale:
                 continue
             runs = [curve for cell in found for curve in cell.record["score"]]
             means = [sum(values) / len(values) for values in zip(*runs, strict=True)]
             every = found[0].run.student_steps * 10
             steps = [every * (k + 1) for k in range(len(means))]
-            axes.plot(
-                steps, means, label=_label(method, entropy),
-                linewidth=2.5 if method == "ldt" else 1.2,
-            )  # fmt: skip
+            axes.plot(steps, means, label=label, linewidth=2.5 if "LDT" in label else 1.2)
         axes.set(title=f"c = {scale:g}", xlabel="student steps", ylim=(None, 3))
     figure.axes[0].set_ylabel("test loss")
     figure.axes[-1].legend(frameon=False, fontsize="small")
@@ -179,7 +181,7 @@ study = Study(
     run=Run,
     full=Config(),
     smoke=Config(
-        rows=128, logit_scales=(1.0,), entropies=(0.0,), seeds=2, meta_steps=2, compile=False
+        rows=128, logit_scales=(1.0,), entropies=(0.0,), seeds=2, meta_steps=2, compile=False,
     ),
     plan=plan,
     train=train,
