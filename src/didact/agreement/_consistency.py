@@ -1,0 +1,300 @@
+"""How consistent a minimum is: whether what one environment cannot tell apart, another can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, jacrev, vjp
+
+from .._checks import Diverged, InvalidInput, check_integer, check_number, extra, invalid
+
+Loss = Callable[[Tensor], Tensor]
+"""The loss of one environment, of all parameters as one vector ``[n]``."""
+
+
+@dataclass(frozen=True)
+class Inconsistency:
+    """The score of a minimum, and where it comes from.
+
+    Attributes:
+        value: at least, exactly or about, as the function that made it says.
+        pair: (e, e'): what is the same to e is not to e'.
+        direction: ``[n]``, from the minimum to where they differ most; None where that is infinite.
+    """
+
+    value: float
+    pair: tuple[int, int]
+    direction: Tensor | None
+
+
+def ilc(inconsistencies: Sequence[float]) -> float:
+    """Invariant learning consistency of an algorithm: minus the mean over its initialisations.
+
+    Reference: Parascandolo, Neitz et al. 2021, equation 2.
+
+    Example:
+        >>> ilc([1.0, 3.0])
+        -2.0
+    """
+    if not len(inconsistencies):
+        raise invalid("inconsistencies", "at least one", inconsistencies)
+    return -sum(inconsistencies) / len(inconsistencies)
+
+
+def quadratic_inconsistency(hessians: Tensor, epsilon: float) -> Inconsistency:
+    r"""Inconsistency of a common minimum of quadratic losses, exactly.
+
+    ``max_{e ≠ e'} max {½ δᵀ H_e' δ : ½ δᵀ H_e δ ≤ ε} = ε max λ_max(H_e⁻¹ H_e')``
+
+    Reference: Parascandolo, Neitz et al. 2021, equation 1 and appendix A.2.
+
+    Args:
+        hessians: ``[env, n, n]``, symmetric, or ``[env, n]``, diagonals; none with a negative
+            eigenvalue.
+        epsilon: ε > 0, the change of its loss that an environment does not mind.
+
+    Returns:
+        The score; infinite where some e does not mind a direction that an e' does.
+
+    Raises:
+        InvalidInput: shapes, fewer than two environments, a Hessian that is none of a minimum.
+
+    Example:
+        >>> found = quadratic_inconsistency(torch.tensor([[0.05, 1.0], [1.0, 0.05]]), 0.1)
+        >>> round(found.value, 3), found.pair
+        (2.0, (0, 1))
+    """
+    check_number("epsilon", epsilon, above=0)
+    hessians = hessians.double()
+    if hessians.dim() == 2:
+        hessians = torch.diag_embed(hessians)
+    if hessians.dim() != 3 or len(hessians) < 2 or hessians.shape[1] != hessians.shape[2]:
+        raise invalid("hessians", "[env, n, n] or [env, n] of at least two", list(hessians.shape))
+    if not bool(hessians.isfinite().all()) or not torch.allclose(hessians, hessians.mT):
+        raise invalid("hessians", "finite and symmetric", "others")
+    values, vectors = torch.linalg.eigh(hessians)
+    scale = values.abs().amax(1)
+    if bool((values.amin(1) < -1e-9 * scale).any()):
+        raise invalid("hessians", "those of minima, without negative eigenvalues", values.min())
+    best = Inconsistency(-math.inf, (0, 1), None)
+    for e, other in permutations(range(len(hessians)), 2):
+        flat = values[e] <= 1e-12 * scale[e]
+        null = vectors[e][:, flat]
+        if flat.any() and bool((null.T @ hessians[other] @ null).abs().max() > 1e-9 * scale[other]):
+            return Inconsistency(math.inf, (e, other), None)
+        whitened = vectors[e][:, ~flat] / values[e][~flat].sqrt()
+        ratios, directions = torch.linalg.eigh(whitened.T @ hessians[other] @ whitened)
+        value = epsilon * float(ratios[-1])
+        if value > best.value:
+            direction = whitened @ directions[:, -1] * math.sqrt(2 * epsilon)
+            best = Inconsistency(value, (e, other), direction)
+    return best
+
+
+def bound_of_means(diagonals: Tensor, epsilon: float) -> float:
+    r"""What the inconsistency of two diagonal Hessians cannot exceed: ``4 ε (det H₊ / det H∧)²``.
+
+    H₊ is their arithmetic, H∧ their geometric mean. Proposition 3 prints 2ε, which is false: the
+    steps of its own proof give 4ε.
+
+    Args:
+        diagonals: ``[2, n]``, positive.
+        epsilon: ε.
+
+    Example:
+        >>> diagonals = torch.tensor([[0.05, 1.0], [1.0, 0.05]])
+        >>> exact = quadratic_inconsistency(diagonals, 0.1).value
+        >>> exact <= bound_of_means(diagonals, 0.1)
+        True
+    """
+    check_number("epsilon", epsilon, above=0)
+    if diagonals.dim() != 2 or len(diagonals) != 2 or not bool((diagonals > 0).all()):
+        raise invalid("diagonals", "positive numbers [2, n]", list(diagonals.shape))
+    a, b = diagonals.double()
+    log_ratio = ((a + b) / 2).log().sum() - (a.log() + b.log()).sum() / 2
+    return 4 * epsilon * math.exp(2 * float(log_ratio))
+
+
+def inconsistency(
+    losses: Sequence[Loss],
+    minimum: Tensor,
+    *,
+    epsilon: float,
+    damping: float = 0.0,
+    tolerance: float = 1e-6,
+) -> Inconsistency:
+    r"""Inconsistency of a minimum of any losses, to second order.
+
+    ``ε max_{e ≠ e'} λ_max((H_e + λI)⁻¹ H_e')``: a generalised eigenproblem for each ordered pair,
+    by Lanczos (ARPACK) on Hessian-vector products; no Hessian is ever made. It is what
+    :func:`quadratic_inconsistency` finds of the Hessians at the minimum, if the minimum is common.
+
+    Args:
+        losses: of each environment, of ``[n]``, twice differentiable.
+        minimum: θ*, ``[n]``.
+        epsilon: ε > 0.
+        damping: λ ≥ 0; above 0 where a Hessian may have flat directions, and what is found is then
+            too small by what λ hides.
+        tolerance: relative, of the eigenvalues.
+
+    Raises:
+        InvalidInput: fewer than two losses, no vector.
+        Diverged: where Lanczos does not converge: a flat direction, mostly; take some damping.
+
+    Example:
+        >>> a, b = torch.tensor([0.5, 1.0, 1.5]), torch.tensor([1.0, 1.0, 1.0])
+        >>> losses = [lambda t: (a * t**2).sum() / 2, lambda t: (b * t**2).sum() / 2]
+        >>> found = inconsistency(losses, torch.zeros(3), epsilon=0.1)
+        >>> round(found.value, 4), found.pair
+        (0.2, (0, 1))
+    """
+    check_number("epsilon", epsilon, above=0)
+    check_number("damping", damping, at_least=0)
+    _check(losses, minimum)
+    with extra("fit"):
+        from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+    n = len(minimum)
+    if n < 3:
+        eye = torch.eye(n, dtype=minimum.dtype)
+        hessians = torch.stack([jacrev(grad(loss))(minimum) for loss in losses])
+        return quadratic_inconsistency(hessians + damping * eye, epsilon)
+
+    def operator(loss: Loss, damping: float = 0.0) -> Any:
+        transposed: Any = vjp(grad(loss), minimum)[1]  # H is symmetric
+
+        def product(vector: Any) -> Any:
+            v = torch.as_tensor(vector.reshape(-1)).to(minimum)
+            return (transposed(v)[0] + damping * v).double().numpy(force=True)
+
+        return LinearOperator((n, n), matvec=product, dtype="float64")
+
+    start = torch.randn(n, generator=torch.Generator().manual_seed(0)).double().numpy()
+    best = Inconsistency(-math.inf, (0, 1), None)
+    for e, other in permutations(range(len(losses)), 2):
+        try:
+            ratios, vectors = eigsh(
+                operator(losses[other]), k=1, M=operator(losses[e], damping), which="LA",
+                v0=start, tol=tolerance,
+            )  # fmt: skip
+        except (ArpackError, ValueError) as error:  # ValueError: H_e could not be inverted
+            raise Diverged(
+                f"Lanczos did not converge for environments {e} and {other} ({error}): with flat "
+                "directions give some `damping`."
+            ) from None
+        value = epsilon * float(ratios[0])
+        if value > best.value:
+            # eigsh returns vᵀ M v = 1: the edge of the region is at √(2ε).
+            direction = torch.from_numpy(vectors[:, 0].copy()).to(minimum)
+            best = Inconsistency(value, (e, other), direction * math.sqrt(2 * epsilon))
+    return best
+
+
+def climbed_inconsistency(
+    losses: Sequence[Loss],
+    minimum: Tensor,
+    *,
+    epsilon: float,
+    generator: torch.Generator,
+    steps: int = 300,
+    restarts: int = 4,
+    rate: float = 0.1,
+) -> Inconsistency:
+    r"""A lower bound of the inconsistency, beyond second order: climb where e does not mind.
+
+    For each ordered pair ``|L_e'(θ) − L_e(θ*)|`` is climbed from θ*, in steps that stay where
+    ``|L_e(θ) − L_e(θ*)| ≤ ε``; at the edge the step is along it. What is reached is connected with
+    θ*, so equation 1's maximum is at least that.
+
+    Reference: Parascandolo, Neitz et al. 2021, equation 1.
+
+    Args:
+        losses, minimum, epsilon: as in :func:`inconsistency`.
+        generator: of the first steps: at a minimum there is no slope to follow.
+        steps: of each climb.
+        restarts: climbs for each pair.
+        rate: length of the first steps, as a share of |θ*| + 1; it adapts.
+
+    Example:
+        >>> a, b = torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0])
+        >>> losses = [lambda t: (a * t**2).sum() / 2, lambda t: (b * t**2).sum() / 2]
+        >>> found = climbed_inconsistency(losses, torch.zeros(2), epsilon=0.1,
+        ...                               generator=torch.Generator().manual_seed(0))
+        >>> 0.19 < found.value <= 0.2001
+        True
+    """
+    check_number("epsilon", epsilon, above=0)
+    check_integer("steps", steps)
+    check_integer("restarts", restarts)
+    check_number("rate", rate, above=0)
+    _check(losses, minimum)
+    best = Inconsistency(-math.inf, (0, 1), None)
+    for e, other in permutations(range(len(losses)), 2):
+        level = float(losses[e](minimum))
+        for _ in range(restarts):
+            theta = _climb(
+                losses[e], losses[other], minimum, level, epsilon, generator, steps, rate
+            )
+            value = abs(float(losses[other](theta)) - level)
+            if value > best.value:
+                best = Inconsistency(value, (e, other), theta - minimum)
+    return best
+
+
+def _climb(
+    own: Loss,
+    other: Loss,
+    minimum: Tensor,
+    level: float,
+    epsilon: float,
+    generator: torch.Generator,
+    steps: int,
+    rate: float,
+) -> Tensor:
+    theta, length = minimum, rate * (float(minimum.norm()) + 1)
+    slope, edge = grad(other), grad(own)
+    kick = torch.randn(minimum.shape, generator=generator).to(minimum)
+    for k in range(steps):
+        above = 1.0 if float(other(theta)) >= level else -1.0
+        way = kick if k == 0 else above * slope(theta)
+        outwards = math.copysign(1.0, float(own(theta)) - level) * edge(theta)
+        near = abs(float(own(theta)) - level) > 0.9 * epsilon
+        if near and float(way @ outwards) > 0:  # along the edge, a little inwards
+            way = way - 1.01 * (way @ outwards) / (outwards @ outwards) * outwards
+        size = float(way.norm())
+        if not size > 0:
+            break
+        found = _inside(own, theta, way / size, length, level, epsilon)
+        if found is None:
+            length /= 4
+            if length < 1e-12:
+                break
+            continue
+        theta, length = found, min(2 * length, 10 * rate * (float(minimum.norm()) + 1))
+    return theta
+
+
+def _inside(
+    own: Loss, theta: Tensor, way: Tensor, length: float, level: float, epsilon: float
+) -> Tensor | None:
+    """One step, if all of four points of it are where the environment does not mind."""
+    points = [theta + share * length * way for share in (0.25, 0.5, 0.75, 1.0)]
+    if all(abs(float(own(point)) - level) <= epsilon for point in points):
+        return points[-1]
+    return None
+
+
+def _check(losses: Sequence[Loss], minimum: Tensor) -> None:
+    if len(losses) < 2:
+        raise invalid("losses", "at least two, one for each environment", len(losses))
+    if minimum.dim() != 1 or not minimum.is_floating_point():
+        raise invalid("minimum", "a floating vector [n]", list(minimum.shape))
+    for e, loss in enumerate(losses):
+        value = loss(minimum)
+        if value.dim() or not bool(value.isfinite()):
+            raise InvalidInput(f"Each loss should be a finite scalar. Found {value} of number {e}.")
