@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import invalid
 
-CHUNK = 1 << 18
-"""Numbers of gradients that exist at a time: 1 MB in float32, which a cache holds."""
+CHUNK = 1 << 17
+"""Numbers of gradients that exist at a time: half a MB in float32, which a cache holds."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,20 @@ def product_votes(
         more, size_of_more = _projected(d, a, probe)
         value, terms = value + more, terms + size_of_more
         d, a = (_by_environment(part, sizes) for part in (d, a.to(d.dtype)))
-        # [environments, groups, out, rows] @ [environments, groups, rows, in]
-        d, a = d.permute(0, 2, 3, 1), a.transpose(1, 2)
-        block = max(1, CHUNK // (len(sizes) * groups * size))
-        for first in range(0, out, block):
-            part = slice(first, first + block)
-            votes[:, part] += (d[:, :, part] @ a).sign_().sum(0)
+        if len(sizes) == groups == 1:
+            _vote_in_blocks(votes[0], d[0, :, 0].T, a[0, :, 0])
+        else:  # [environments, groups, out, rows] @ [environments, groups, rows, in]
+            votes += (d.permute(0, 2, 3, 1) @ a.transpose(1, 2)).sign_().sum(0)
     return votes, value, terms
+
+
+def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:
+    """``votes += sign(d a)``, a block of rows at a time, in the same memory."""
+    most = min(len(d), max(1, CHUNK // a.shape[1]))
+    block = d.new_empty(most, a.shape[1])
+    for part, voted in zip(torch.split(d, most), torch.split(votes, most), strict=True):
+        found = torch.mm(part, a, out=block[: len(part)])
+        voted.add_(found.sign_())
 
 
 def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
