@@ -1,6 +1,7 @@
 """Inconsistency against dense eigenproblems, search, and the thesis's own examples."""
 
 import math
+from typing import Any
 
 import pytest
 import scipy.linalg
@@ -78,7 +79,7 @@ def test_by_products_it_is_that_of_the_hessians(n: int) -> None:
     x = torch.randn(3, 4 * n, n, generator=generator).double() * torch.linspace(0.5, 1.5, n)
     minimum = torch.randn(n, generator=generator).double()
 
-    def loss(data: Tensor) -> object:
+    def loss(data: Tensor) -> Any:
         return lambda theta: (data @ (theta - minimum)).cosh().log().mean()
 
     losses = [loss(data) for data in x]
@@ -97,7 +98,7 @@ def test_by_products_it_is_that_of_the_hessians(n: int) -> None:
 def test_a_climb_comes_close_to_the_exact_score_of_quadratics_and_not_beyond() -> None:
     hessians = _hessians(2, 4, 3)
 
-    def loss(hessian: Tensor) -> object:
+    def loss(hessian: Tensor) -> Any:
         return lambda theta: theta @ hessian @ theta / 2
 
     exact = quadratic_inconsistency(hessians, 0.5).value
@@ -131,7 +132,7 @@ def test_the_patchwork_network_is_inconsistent() -> None:
     grid = torch.linspace(0, 1, 201).double()
     target = (grid > 0.5).double() + (grid > 0.75)
 
-    def loss(x: Tensor, y: Tensor) -> object:
+    def loss(x: Tensor, y: Tensor) -> Any:
         def of(t: Tensor) -> Tensor:
             steps = t[4] * (t[0] * x + t[1]).sigmoid() + t[5] * (t[2] * x + t[3]).sigmoid()
             return (steps - y).square().mean()
@@ -142,8 +143,8 @@ def test_the_patchwork_network_is_inconsistent() -> None:
     a, b = loss(grid[left], target[left]), loss(grid[~left], target[~left])
     moved = theta.clone()
     moved[5] = -0.5
-    assert abs(float(a(moved) - a(theta))) < 1e-6  # type: ignore[operator]
-    assert float(b(moved) - b(theta)) > 0.5  # type: ignore[operator]
+    assert abs(float(a(moved) - a(theta))) < 1e-6
+    assert float(b(moved) - b(theta)) > 0.5
     found = climbed_inconsistency(
         [a, b], theta, epsilon=1e-3, generator=torch.Generator().manual_seed(0), rate=0.01
     )

@@ -16,8 +16,10 @@ from didact.cli import main
 from didact.hindsight import fit, predict
 from didact.hindsight._deploy import load_deployed
 from didact.hindsight._encode import Codes
+from didact.hindsight._fit import too_short
 from didact.hindsight._prepare import Question, prepare
 from didact.hindsight._prepared import encoded, encoders
+from didact.hindsight._train import Budget, _descend
 
 HISTORY, HORIZON = 3, 4
 CPU = torch.device("cpu")
@@ -394,3 +396,43 @@ def test_dates_that_are_not_iso_are_pointed_out(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidInput, match=match):
             prepare(tmp_path / "t.csv", replace(question, **wrong))
+
+
+def test_files_of_two_runs_are_refused(tmp_path: Path) -> None:
+    """As a fit that was killed between model and metrics would leave them."""
+    pd.DataFrame({"load": np.sin(np.arange(120) / 4)}).to_csv(tmp_path / "t.csv", index=False)
+    folder = tmp_path / "fit"
+    metrics = fit(
+        tmp_path / "t.csv", label="load", history=2, horizon=3, quick=True, epochs=2, seeds=1,
+        jobs=1, out=folder,
+    )  # fmt: skip
+    schema = json.loads((folder / "schema.json").read_text())
+    assert schema["run"] == metrics["deployed"]["run"] != ""
+    assert (folder / "metrics.json").stat().st_mtime_ns >= max(
+        (folder / name).stat().st_mtime_ns for name in ("schema.json", "student.pt2", "report.html")
+    )
+    stored = json.loads((folder / "metrics.json").read_text())
+    stored["deployed"]["run"] = "another"
+    (folder / "metrics.json").write_text(json.dumps(stored))
+    with pytest.raises(InvalidInput, match=r"`metrics\.json` and `student\.pt2`.*different runs"):
+        predict(folder, tmp_path / "t.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(("falls_until", "cut_short"), [(34, False), (35, False), (36, True)])
+def test_a_run_with_more_patience_than_epochs_is_judged_by_its_last_25(
+    falls_until: int, cut_short: bool
+) -> None:
+    module = torch.nn.Linear(1, 1)
+    losses = iter([1.0 / min(epoch, falls_until) for epoch in range(1, 61)])
+    curve = _descend(
+        module, torch.optim.SGD(module.parameters(), 0.1), lambda step: module.weight.sum(),
+        lambda: next(losses), 1, Budget(60, 60), None,
+    )  # fmt: skip
+    assert len(curve.validation) == 60
+    assert curve.cut_short is cut_short
+
+
+def test_too_few_epochs_for_a_verdict_are_said_at_once() -> None:
+    assert too_short(25, quick=False)[0].startswith("In 25 epochs no run can go 25 without a gain")
+    assert too_short(26, quick=False) == too_short(5, quick=True) == []
