@@ -7,18 +7,8 @@ import pytest
 
 from didact import InvalidInput
 from didact.policies import RULES
-from didact.studies._grids import (
-    Curve,
-    Run,
-    chunks,
-    flipped,
-    grouped,
-    moments,
-    named,
-    pooled,
-    reached,
-    schedule,
-)
+from didact.studies._curves import Curve, grouped, pooled, reached
+from didact.studies._grids import Run, chunks, flipped, moments, named, schedule
 from didact.studies._study import Cell
 
 

@@ -15,18 +15,8 @@ Reference: W. Czarnecki et al., "Distilling policy distillation", AISTATS 2019.
 """
 
 from ._divergences import divergence
-from ._exact import (
-    LEAST_TEACHER_PROBABILITY,
-    asymmetry,
-    expected_return,
-    expected_update,
-    jacobian,
-    log_teacher,
-    objective,
-    state_loss,
-    values,
-    visitation,
-)
+from ._exact import asymmetry, expected_return, expected_update, jacobian, objective
+from ._losses import LEAST_TEACHER_PROBABILITY, log_teacher, state_loss
 from ._mdp import MDP, Dense, dense
 from ._recommend import Recommendation, recommend
 from ._rollout import rollout
@@ -54,6 +44,7 @@ from ._simulate import Simulated, simulate
 from ._surrogate import Episodes, returns, surrogate
 from ._table import rules_table
 from ._teachers import estimate_values, policy_of, q_learning
+from ._values import values, visitation
 from ._worlds import Worlds, worlds
 
 __all__ = [

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, kl_divergence
 
 from .._checks import InvalidInput, invalid
-from ._exact import log_teacher, state_loss
+from ._losses import log_teacher, state_loss
 from ._rule import Loss
 
 

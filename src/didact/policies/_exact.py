@@ -2,95 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._checks import DidactError, InvalidInput, invalid
+from .._checks import InvalidInput, invalid
+from ._losses import StateLoss, log_teacher, state_loss
 from ._mdp import Dense
-from ._rule import Channel, Control, Loss, Rule, Span, Value
-
-LEAST_TEACHER_PROBABILITY = 1e-8
-"""log π is taken of at least this, so that a deterministic teacher's is finite (−18.4)."""
-
-
-StateLoss = Callable[[Tensor, Tensor], Tensor]
-"""ℓ of (student's logits ``[S, A]``, teacher's probabilities ``[S, A]``) → ``[S]``."""
-
-
-def log_teacher(teacher: Tensor) -> Tensor:
-    """log π, from ``LEAST_TEACHER_PROBABILITY`` on upwards; never −∞, never NaN."""
-    return teacher.clamp_min(LEAST_TEACHER_PROBABILITY).log()
-
-
-def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
-    """ℓ of each row: ``[..., A]`` logits and probabilities → ``[...]``."""
-    log_p = logits.log_softmax(-1)
-    possible = log_p > -math.inf  # logits of −∞ mask actions: 0 log 0 is 0, and has no gradient
-    p = torch.where(possible, log_p, 0.0).exp() * possible
-    own = torch.xlogy(teacher, teacher)
-    entropy = -(p * torch.where(possible, log_p, 0.0)).sum(-1)
-    match loss:
-        case Loss.NONE:
-            return logits.new_zeros(logits.shape[:-1])
-        case Loss.CROSS_ENTROPY:
-            return -torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
-        case Loss.REVERSE_CROSS_ENTROPY:
-            return -(p * log_teacher(teacher)).sum(-1)
-        case Loss.KL:
-            return own.sum(-1) - torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
-        case Loss.REVERSE_KL:
-            return -(p * log_teacher(teacher)).sum(-1) - entropy
-        case Loss.JENSEN_SHANNON:
-            middle = (p + teacher) / 2
-            return ((own - 2 * torch.xlogy(middle, middle)).sum(-1) - entropy) / 2
-        case _:
-            return -entropy
-
-
-def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
-    """V of a policy: ``V = r_π + γ P_π V``, by one linear solve.
-
-    Args:
-        mdp: from :func:`dense`.
-        policy: probabilities ``[S, A]``; of one that sees observations, ``table[mdp.observation]``.
-        reward: ``[S, A]`` in place of the task's.
-
-    Returns:
-        ``[S]``.
-
-    Example:
-        >>> from didact.policies import dense
-        >>> from didact.tasks import corridor
-        >>> right = torch.tensor([[0.0, 1.0]] * 5)
-        >>> values(dense(corridor(2), discount=0.5), right)
-        tensor([0.0625, 0.1250, 0.2500, 0.5000, 1.0000], dtype=torch.float64)
-    """
-    rows = policy.to(mdp.reward.dtype)
-    own = (rows * (mdp.reward if reward is None else reward)).sum(-1)
-    return _solve(mdp, rows, own)
-
-
-def visitation(mdp: Dense, policy: Tensor) -> Tensor:
-    """How often each state is visited, ``d = Σ_t γ^t P(s_t = ·)``; ``[S]``, sums to the length."""
-    return _solve(mdp, policy.to(mdp.reward.dtype), mdp.start, backwards=True)
-
-
-def _solve(mdp: Dense, rows: Tensor, right: Tensor, *, backwards: bool = False) -> Tensor:
-    """(1 − γ P_π)⁻¹ right, or with the transposed matrix."""
-    steps = torch.einsum("sa,sat->st", rows, mdp.transition)
-    matrix = torch.eye(len(steps), dtype=steps.dtype) - mdp.discount * steps
-    try:
-        found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
-    except RuntimeError as error:
-        raise DidactError(
-            "With this policy some episodes never end: without discount nothing is finite."
-        ) from error
-    return found
+from ._rule import Channel, Control, Rule, Span, Value
+from ._values import values, visitation
 
 
 def expected_update(

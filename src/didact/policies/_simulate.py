@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_integer, check_number, invalid
-from ._exact import LEAST_TEACHER_PROBABILITY
-from ._rule import Control, Rule, Value, check_discount
+from ._losses import LEAST_TEACHER_PROBABILITY
+from ._rule import Control, Rule, Span, Value, check_discount
 from ._threads import set_threads
 from ._worlds import Floats, Worlds, cumulated, policy_table
 
@@ -54,6 +54,7 @@ def simulate(
     teacher_values: ArrayLike | None = None,
     initial: ArrayLike | None = None,
     baseline: bool = False,
+    trace: float = 1.0,
     anneal: int = 0,
     floor: float = LEAST_TEACHER_PROBABILITY,
     checkpoints: int | Sequence[int] = 20,
@@ -86,6 +87,7 @@ def simulate(
         teacher_values: V_π, ``[W, S]`` or ``[S]``, for the rules that use it.
         initial: θ at first, ``[O, A]``; 0 by default.
         baseline: subtract a critic of R̂, fitted at the same rate, from R̂.
+        trace: λ of the TD(λ) estimate of R̂ by that critic; 1: Monte-Carlo, which needs none.
         anneal: with control by a mixture: the teacher acts with probability
             ``max(0, 1 − k / anneal)`` in each step of update k.
         floor: log π is taken of at least this probability: a deterministic teacher's is −∞, and the
@@ -120,6 +122,9 @@ def simulate(
     check_integer("limit", limit)
     check_integer("anneal", anneal, at_least=1 if rule.control is Control.MIXTURE else 0)
     check_number("floor", floor, above=0, at_most=1)
+    check_number("trace", trace, at_least=0, at_most=1)
+    if trace < 1 and (not baseline or rule.span is Span.TRAJECTORY):
+        raise invalid("trace", "1 without a baseline, and over whole trajectories", trace)
     check_number("learning_rate", learning_rate, above=0)
     check_number("critic_rate", critic_rate, above=0, at_most=1)
     check_discount(rule, discount)
@@ -146,7 +151,7 @@ def simulate(
     made = np.zeros((total, len(schedule), 2), dtype=np.int64)
     kept = np.zeros((total if logits else 1, worlds.n_observations, actions))
     set_threads(threads)
-    from ._kernels import train_all
+    from ._run_kernels import train_all
 
     train_all(
         worlds.arrays,
@@ -155,7 +160,7 @@ def simulate(
             int(rule.baseline), int(rule.span), rule.gate, rule.reward,
         ),
         (pi, np.log(np.maximum(pi, floor)), cumulated(pi), v),
-        (learning_rate, critic_rate, discount, float(anneal), baseline),
+        (learning_rate, critic_rate, discount, float(anneal), baseline, float(trace)),
         schedule,
         (seed, runs, watched, limit, logits),
         theta,

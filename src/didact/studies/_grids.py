@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import math
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +18,7 @@ from ..policies import (
     RULES,
     Control,
     Rule,
+    Span,
     Worlds,
     actor_critic,
     estimate_values,
@@ -30,15 +29,26 @@ from ..policies import (
 )
 from ..runs import write_atomic
 from ..tasks import MDP, grid_world
-from ._study import Cell, Log, Record
+from ._study import Log, Record
 
-ControlName = Literal["student", "teacher", "uniform"]
+ControlName = Literal["student", "teacher", "uniform", "mixture"]
 TeacherName = Literal["q_learning", "actor_critic"]
+Estimator = Literal["returns", "baseline", "td"]
+ESTIMATORS: dict[Estimator, str] = {
+    "returns": "Monte-Carlo",
+    "baseline": "Monte-Carlo − critic",
+    "td": "TD",
+}
 CONTROLS: dict[str, Control] = {
     "student": Control.STUDENT,
     "teacher": Control.TEACHER,
     "uniform": Control.UNIFORM,
+    "mixture": Control.MIXTURE,
 }
+WATCHED: tuple[ControlName, ...] = ("student", "teacher", "uniform")
+"""Whose episodes are looked at: a mixture has none of its own after its end."""
+ANNEALED = 0.1
+"""Share of the updates in which a mixture goes from the teacher to the student."""
 ROLLOUTS = 100
 """Trajectories from which V_π is estimated."""
 
@@ -73,8 +83,8 @@ class Run:
     """γ."""
     floor: float = 1e-8
     """log π is taken of at least this."""
-    baseline: bool = False
-    """Subtract a critic of R̂."""
+    estimator: Estimator = "returns"
+    """Of R̂."""
     watched: int = 20
     """Episodes at each checkpoint and for each control policy."""
     checkpoints: int = 30
@@ -104,6 +114,13 @@ def named(rule: str) -> Rule:
     check_choice("rules", rule.removesuffix("+R"), tuple(known))
     found = known[rule.removesuffix("+R")]
     return found.with_reward() if rule.endswith("+R") else found
+
+
+def estimators(rule: Rule, wanted: Sequence[Estimator]) -> list[Estimator]:
+    """Those among the wanted that differ for a rule."""
+    if not rule.returns:
+        return ["returns"]
+    return [each for each in wanted if each != "td" or rule.span is not Span.STEP]
 
 
 def schedule(updates: int, checkpoints: int) -> list[int]:
@@ -192,7 +209,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     """
     began = time.process_time()
     data = teaching(run, shared)
-    watched = list(CONTROLS) if run.across else ["student"]
+    watched = WATCHED if run.across else WATCHED[:1]
     rule = named(run.rule).controlled_by(CONTROLS[run.control])
     shared_options: dict[str, Any] = {
         "seed": run.first, "discount": run.discount, "teacher_values": data.values,
@@ -200,12 +217,14 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     }  # fmt: skip
     found = simulate(
         rule, data.worlds, data.policy, updates=run.updates, learning_rate=run.learning_rate,
-        floor=run.floor, baseline=run.baseline, watched=run.watched,
+        floor=run.floor, watched=run.watched,
+        baseline=run.estimator != "returns", trace=0.0 if run.estimator == "td" else 1.0,
+        anneal=max(1, round(ANNEALED * run.updates)) if run.control == "mixture" else 0,
         checkpoints=schedule(run.updates, run.checkpoints),
         controls=[CONTROLS[name] for name in watched], **shared_options,
     )  # fmt: skip
     teacher = simulate(
-        rule, data.worlds, data.policy, updates=1, checkpoints=[0], watched=ROLLOUTS,
+        named(run.rule), data.worlds, data.policy, updates=1, checkpoints=[0], watched=ROLLOUTS,
         controls=[Control.TEACHER], **shared_options,
     )  # fmt: skip
     record: Record = {"updates": found.updates.tolist(), "cut": int(found.cut[:, -1].sum())}
@@ -233,109 +252,6 @@ def moments(values: NDArray[np.float64]) -> list[float]:
     return [float(f"{values.mean():.5g}"), float(f"{spread:.5g}")]
 
 
-def pooled(parts: list[tuple[int, list[float]]]) -> tuple[float, float]:
-    """Mean and standard error over the worlds of several cells, from (count, moments) of each."""
-    n = sum(count for count, _ in parts)
-    centre = sum(count * mean for count, (mean, _) in parts) / n
-    total = sum(
-        (count - 1) * variance + count * (mean - centre) ** 2 for count, (mean, variance) in parts
-    )
-    return centre, math.sqrt(total / max(n - 1, 1) / n)
-
-
-class Curve(NamedTuple):
-    """Means over worlds by update, with the half width of their 95 % intervals."""
-
-    updates: list[int]
-    mean: NDArray[np.float64]
-    half: NDArray[np.float64]
-    worlds: int
-
-
-def curve(cells: Sequence[Cell], name: str, control: str = "student") -> Curve:
-    """``name`` (``"returns"``, …) of cells that differ in their worlds alone."""
-    updates = cells[0].record["updates"]
-    points = [
-        pooled([(cell.run.count, cell.record[name][control][c]) for cell in cells])
-        for c in range(len(updates))
-    ]
-    mean, error = np.array(points).T
-    return Curve(updates, mean, 1.96 * error, sum(cell.run.count for cell in cells))
-
-
-def teacher_level(cells: Sequence[Cell]) -> float:
-    """The teachers' mean return."""
-    return pooled([(cell.run.count, cell.record["teacher"]) for cell in cells])[0]
-
-
-def draw(axes: Any, found: Curve, label: str, **style: Any) -> None:
-    """A curve with its band."""
-    (line,) = axes.plot(found.updates, found.mean, label=label, linewidth=1.4, **style)
-    axes.fill_between(
-        found.updates, found.mean - found.half, found.mean + found.half,
-        color=line.get_color(), alpha=0.2, linewidth=0,
-    )  # fmt: skip
-    axes.set_xscale("log")
-
-
-def panel(
-    axes: Any,
-    groups: Mapping[str, Sequence[Cell]],
-    styles: Mapping[str, dict[str, Any]],
-    name: str = "returns",
-    control: str = "student",
-) -> None:
-    """A curve for each group, by its label, and with returns a line where the teachers are."""
-    for label, cells in groups.items():
-        draw(axes, curve(cells, name, control), label, **styles[label])
-    if name == "returns" and groups:
-        level = teacher_level(next(iter(groups.values())))
-        axes.axhline(level, color="0.5", linewidth=0.8)
-
-
-def grouped(cells: Sequence[Cell], free: Sequence[str], like: Run) -> dict[Any, list[Cell]]:
-    """Cells that may be pooled, by what they have in ``free`` fields.
-
-    In all other fields they are ``like`` the one given. Of a group those of the longest training
-    are left, with one set of looks, the largest first, and no world twice.
-    """
-    sizes = ("updates", "watched", "checkpoints")
-    anything = {"first", "count", "threads", *sizes, *free}
-    same = [field.name for field in fields(Run) if field.name not in anything]
-    by_key: dict[Any, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if all(getattr(cell.run, name) == getattr(like, name) for name in same):
-            by_key[tuple(getattr(cell.run, name) for name in free)].append(cell)
-    found = {}
-    for key, group in sorted(by_key.items()):
-        by_size = defaultdict(list)
-        for cell in group:
-            by_size[tuple(getattr(cell.run, name) for name in sizes)].append(cell)
-        kept: list[Cell] = []
-        taken: set[int] = set()
-        for cell in sorted(by_size[max(by_size)], key=lambda cell: -cell.run.count):
-            own = set(range(cell.run.first, cell.run.first + cell.run.count))
-            if not own & taken:
-                taken |= own
-                kept.append(cell)
-        found[key] = kept
-    return found
-
-
 def chunks(total: int, size: int) -> list[tuple[int, int]]:
     """(first, count) of every cell's worlds."""
     return [(first, min(size, total - first)) for first in range(0, total, size)]
-
-
-def reached(found: Curve, level: float) -> float:
-    """After how many updates a curve first comes to a level, interpolated; infinity if never."""
-    above = np.flatnonzero(found.mean >= level)
-    if not len(above):
-        return math.inf
-    k = int(above[0])
-    if k == 0:
-        return float(found.updates[0])
-    low, high = found.mean[k - 1], found.mean[k]
-    share = (level - low) / (high - low)
-    a, b = math.log(found.updates[k - 1]), math.log(found.updates[k])
-    return math.exp(a + share * (b - a))

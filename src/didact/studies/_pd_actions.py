@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._grids import Run, chunks, curve, grouped, named, panel, teacher_level, train
+from ._curves import curve, either, grouped, panel, teacher_level
+from ._grids import ESTIMATORS, Estimator, Run, chunks, estimators, named, train
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
@@ -36,8 +37,8 @@ class Config:
     """With more actions than that."""
     learning_rate: float = 0.1
     """Of the student."""
-    baseline: bool = True
-    """Subtract a critic of R̂, as appendix A.3 does for returns."""
+    estimators: tuple[Estimator, ...] = ("td", "baseline")
+    """Of R̂; appendix A.3 has both."""
     floor: float = 1e-8
     """log π is taken of at least this."""
     chunk: int = 50
@@ -50,34 +51,38 @@ def plan(config: Config, shared: Path) -> Rounds:
         Run(
             rule=named(rule).name, actions=actions, first=first, count=count,
             updates=config.updates if actions <= 40 else config.updates_of_many,
-            learning_rate=config.learning_rate, floor=config.floor, baseline=config.baseline,
+            learning_rate=config.learning_rate, floor=config.floor, estimator=estimator,
         )
         for actions in config.actions
         for rule in config.rules
+        for estimator in estimators(named(rule), config.estimators)
         for first, count in chunks(
             config.worlds if actions <= 40 else config.worlds_of_many, config.chunk
         )
     ]  # fmt: skip
 
 
-def _found(cells: Sequence[Cell]) -> dict[tuple[int, str], list[Cell]]:
-    like = Run(rule="", first=0, count=0, baseline=FULL.baseline)
-    return grouped(cells, ("actions", "rule"), like)
+def _found(cells: Sequence[Cell]) -> dict[tuple[int, str, Estimator], list[Cell]]:
+    like = Run(rule="", first=0, count=0)
+    return grouped(cells, ("actions", "rule", "estimator"), like)
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Returns at the end, beside the teacher's."""
     rows = []
-    for (actions, rule), group in _found(cells).items():
+    for (actions, rule, estimator), group in _found(cells).items():
         returns, far = curve(group, "returns"), curve(group, "cross_entropy")
         rows.append(
             [
-                str(actions), rule, str(returns.worlds), str(returns.updates[-1]),
+                str(actions), rule, ESTIMATORS[estimator] if named(rule).returns else "",
+                str(returns.worlds), str(returns.updates[-1]),
                 f"{teacher_level(group):.2f}", f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}",
                 f"{far.mean[-1]:.2f}",
             ]
         )  # fmt: skip
-    header = ["actions", "rule", "worlds", "updates", "teacher's return", "student's", "H×(π‖πθ)"]
+    header = [
+        "actions", "rule", "R̂", "worlds", "updates", "teacher's return", "student's", "H×(π‖πθ)",
+    ]  # fmt: skip
     return markdown(header, rows)
 
 
@@ -86,16 +91,19 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     found = _found(cells)
-    counts = sorted({actions for actions, _ in found})
-    if not counts:
+    counts = sorted({actions for actions, *_ in found})
+    ways = [e for e in ESTIMATORS if any(f == e and named(r).returns for _, r, f in found)]
+    if not ways:
         return {}
-    figure = Figure(figsize=(3.2 * len(counts), 3), layout="constrained")
-    for axes, actions in zip(
-        figure.subplots(1, len(counts), squeeze=False)[0], counts, strict=True
-    ):
-        panel(axes, {r: found[actions, r] for r in RULES if (actions, r) in found}, STYLES)
-        axes.set(title=f"{actions} actions", xlabel="updates")
-    figure.axes[0].set_ylabel("return")
+    figure = Figure(figsize=(3.2 * len(counts), 2.8 * len(ways)), layout="constrained")
+    grid = figure.subplots(len(ways), len(counts), squeeze=False, sharey=True)
+    for row, way in zip(grid, ways, strict=True):
+        for axes, actions in zip(row, counts, strict=True):
+            panel(axes, either(found, (actions,), RULES, way), STYLES)
+            axes.set_title(f"{actions} actions, {ESTIMATORS[way]}", fontsize="medium")
+        row[0].set_ylabel("return")
+    for axes in grid[-1]:
+        axes.set_xlabel("updates")
     figure.axes[0].legend(frameon=False, fontsize="x-small")
     return {"figure-4": figure}
 

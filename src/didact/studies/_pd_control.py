@@ -9,18 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._grids import (
-    CONTROLS,
-    ControlName,
-    Run,
-    chunks,
-    curve,
-    grouped,
-    panel,
-    reached,
-    teacher_level,
-    train,
-)
+from ._curves import curve, grouped, panel, reached, teacher_level
+from ._grids import CONTROLS, WATCHED, ControlName, Run, chunks, train
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
@@ -37,58 +27,72 @@ class Config:
     """Random grid worlds."""
     temperatures: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
     """Of the teacher's Boltzmann policy; 0: greedy."""
-    controls: tuple[ControlName, ...] = ("student", "teacher", "uniform")
-    """Who acts."""
+    controls: tuple[ControlName, ...] = ("student", "teacher", "uniform", "mixture")
+    """Who acts; mixture: the teacher less and less in the first tenth of all updates, as DAgger."""
     updates: int = 30_000
     """Episodes of training; the teacher has as many."""
-    discount: float = 0.99
-    """γ; the appendix also tries 0.95 and 0.999."""
-    view: int = 0
-    """k of the (2k + 1)² window that is seen; 0: the whole state. The appendix tries 2 and more."""
+    views: tuple[int, ...] = (2, 4, 6)
+    """k of the (2k + 1)² windows that are seen instead of the whole state, with T = 0."""
+    discounts: tuple[float, ...] = (0.95, 0.999)
+    """γ instead of 0.99, with T = 0."""
+    worlds_elsewhere: int = 200
+    """Worlds for each of those."""
     chunk: int = 100
     """Worlds per cell."""
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """Every temperature and control policy on every chunk of worlds."""
+    """Every setting and control policy on every chunk of worlds."""
+    settings: list[tuple[int, dict[str, Any]]] = [
+        *((config.worlds, {"temperature": t}) for t in config.temperatures),
+        *((config.worlds_elsewhere, {"view": k}) for k in config.views),
+        *((config.worlds_elsewhere, {"discount": g}) for g in config.discounts),
+    ]
     yield [
         Run(
-            rule="on_policy_distill", control=control, temperature=temperature, first=first,
-            count=count, updates=config.updates, discount=config.discount, view=config.view,
-            across=True,
+            rule="on_policy_distill", control=control, first=first, count=count,
+            updates=config.updates, across=True, **setting,
         )
-        for temperature in config.temperatures
+        for worlds, setting in settings
         for control in config.controls
-        for first, count in chunks(config.worlds, config.chunk)
+        for first, count in chunks(worlds, config.chunk)
     ]  # fmt: skip
 
 
-def _found(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
-    like = Run(rule="on_policy_distill", first=0, count=0, across=True)
+def _found(cells: Sequence[Cell], **other: Any) -> dict[tuple[float, str], list[Cell]]:
+    like = Run(rule="on_policy_distill", first=0, count=0, across=True, **other)
     return grouped(cells, ("temperature", "control"), like)
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Updates until the teacher's return, and cross-entropies at the end."""
-    found = _found(cells)
+    found = {(f"T = {t:g}", control): group for (t, control), group in _found(cells).items()}
+    for name in ("view", "discount"):
+        for value in sorted({getattr(cell.run, name) for cell in cells}):
+            if value == getattr(LIKE, name):
+                continue
+            side = 2 * value + 1
+            label = f"T = 0, {side} × {side} seen" if name == "view" else f"T = 0, γ = {value:g}"
+            for (_, control), group in _found(cells, **{name: value}).items():
+                found[label, control] = group
     rows = []
-    for (temperature, control), group in found.items():
+    for (setting, control), group in found.items():
         returns, level = curve(group, "returns"), teacher_level(group)
         took = reached(returns, LEVEL * level)
-        own = found.get((temperature, "student"))
+        own = found.get((setting, "student"))
         ratio = took / reached(curve(own, "returns"), LEVEL * level) if own else float("nan")
-        last = [curve(group, "cross_entropy", met) for met in CONTROLS]
+        last = [curve(group, "cross_entropy", met) for met in WATCHED]
         rows.append(
             [
-                f"{temperature:g}", control, str(returns.worlds), f"{level:.2f}",
+                setting, control, str(returns.worlds), f"{level:.2f}",
                 f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}", f"{took:.0f}", f"{ratio:.1f}",
                 *(f"{c.mean[-1]:.3f}" for c in last),
             ]
         )  # fmt: skip
     header = [
-        "T", "who acts", "worlds", "teacher's return", "student's at the end",
+        "setting", "who acts", "worlds", "teacher's return", "student's at the end",
         f"updates to {LEVEL:.0%} of it", "times the student's",
-        *(f"H× where {control} goes" for control in CONTROLS),
+        *(f"H× where {control} goes" for control in WATCHED),
     ]  # fmt: skip
     return markdown(header, rows)
 
@@ -105,11 +109,11 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     grid = figure.subplots(len(temperatures), 4, squeeze=False)
     for row, temperature in zip(grid, temperatures, strict=True):
         groups = {c: found[temperature, c] for c in CONTROLS if (temperature, c) in found}
-        for axes, met in zip(row, CONTROLS, strict=False):
+        for axes, met in zip(row, WATCHED, strict=False):
             panel(axes, groups, STYLES, "cross_entropy", met)
         panel(row[3], groups, STYLES)
         row[0].set_ylabel(f"T = {temperature:g}")
-    for axes, met in zip(grid[0], CONTROLS, strict=False):
+    for axes, met in zip(grid[0], WATCHED, strict=False):
         axes.set_title(f"H×(π‖πθ) where the {met} goes", fontsize="medium")
     grid[0][3].set_title("return", fontsize="medium")
     grid[0][3].legend(frameon=False, fontsize="small", title="who acts")
@@ -151,7 +155,8 @@ def _by_world(cells: Sequence[Cell], name: str) -> dict[int, tuple[float, float]
     }
 
 
-FULL = Config()
+LIKE = Run(rule="", first=0, count=0)
+FULL = Config(worlds_elsewhere=1000)
 
 study = Study(
     name="pd-control",
@@ -163,7 +168,15 @@ study = Study(
     config=Config,
     run=Run,
     full=FULL,
-    smoke=Config(worlds=2, temperatures=(0.0,), updates=30, chunk=2),
+    smoke=Config(
+        worlds=2,
+        temperatures=(0.0,),
+        views=(2,),
+        discounts=(),
+        worlds_elsewhere=2,
+        updates=30,
+        chunk=2,
+    ),
     plan=plan,
     train=train,
     value=lambda record: -record["returns"]["student"][-1][0],

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ._curves import curve, either, grouped, panel, teacher_level
 from ._grids import (
+    ESTIMATORS,
     ControlName,
+    Estimator,
     Run,
     TeacherName,
     chunks,
-    curve,
-    grouped,
+    estimators,
     named,
-    panel,
-    teacher_level,
     train,
 )
 from ._numbers import markdown
@@ -47,6 +48,8 @@ class Config:
     """Share of the states that the teacher visits in which its most probable action is another."""
     rules: tuple[str, ...] = RULES
     """As ``didact rules`` names them, +R with the task's reward."""
+    estimators: tuple[Estimator, ...] = ("returns", "baseline", "td")
+    """Of R̂: as the equations of section 4 have it, and as appendix A.3 does."""
     updates: int = 30_000
     """Episodes of training; the teacher has as many."""
     chunk: int = 100
@@ -59,10 +62,11 @@ def plan(config: Config, shared: Path) -> Rounds:
         Run(
             rule=named(rule).name, control=_control(rule), flipped=config.flipped,
             teacher=teacher, temperature=TEMPERATURES[teacher], first=first, count=count,
-            updates=config.updates,
+            updates=config.updates, estimator=estimator,
         )
         for teacher in config.teachers
         for rule in config.rules
+        for estimator in estimators(named(rule), config.estimators)
         for first, count in chunks(config.worlds, config.chunk)
     ]  # fmt: skip
 
@@ -71,12 +75,12 @@ def _control(rule: str) -> ControlName:
     return "teacher" if rule == "teacher_distill" else "student"
 
 
-def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+def _found(cells: Sequence[Cell]) -> dict[tuple[str, str, Estimator], list[Cell]]:
     like = Run(rule="", first=0, count=0, flipped=FULL.flipped)
-    groups = grouped(cells, ("teacher", "rule", "temperature", "control"), like)
+    groups = grouped(cells, ("teacher", "rule", "estimator", "temperature", "control"), like)
     return {
-        (teacher, rule): group
-        for (teacher, rule, *rest), group in groups.items()
+        (teacher, rule, estimator): group
+        for (teacher, rule, estimator, *rest), group in groups.items()
         if rest == [TEMPERATURES[teacher], _control(rule)]
     }
 
@@ -86,18 +90,22 @@ def table(cells: Sequence[Cell]) -> str:
     found = _found(cells)
     rows = []
     for teacher, label in LABELS.items():
-        for rule in RULES:
-            group = found.get((teacher, rule))
+        for rule, way in product(RULES, ESTIMATORS):
+            group = found.get((teacher, rule, way))
             if group:
                 returns = curve(group, "returns")
                 rows.append(
                     [
-                        label, rule, str(returns.worlds), f"{teacher_level(group):.2f}",
-                        f"{returns.mean.max():.2f}",
+                        label, rule, ESTIMATORS[way] if named(rule).returns else "",
+                        str(returns.worlds),
+                        f"{teacher_level(group):.2f}", f"{returns.mean.max():.2f}",
                         f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}",
                     ]
                 )  # fmt: skip
-    header = ["teacher", "rule", "worlds", "the flawed teacher's return", "highest", "at the end"]
+    header = [
+        "teacher", "rule", "R̂", "worlds", "the flawed teacher's return", "highest",
+        "at the end",
+    ]  # fmt: skip
     return markdown(header, rows)
 
 
@@ -106,16 +114,21 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     found = _found(cells)
-    teachers = [teacher for teacher in LABELS if any(t == teacher for t, _ in found)]
+    teachers = [teacher for teacher in LABELS if any(t == teacher for t, *_ in found)]
     if not teachers:
         return {}
-    figure = Figure(figsize=(6 * len(teachers), 4), layout="constrained")
-    for axes, teacher in zip(
-        figure.subplots(1, len(teachers), squeeze=False)[0], teachers, strict=True
-    ):
-        panel(axes, {r: found[teacher, r] for r in RULES if (teacher, r) in found}, STYLES)
-        axes.set(title=f"{LABELS[teacher]} teacher, 25 % flipped", xlabel="updates")
-    figure.axes[0].set_ylabel("return")
+    ways = [e for e in ESTIMATORS if any(f == e and named(r).returns for _, r, f in found)]
+    size = (6 * len(teachers), 3.4 * len(ways))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(ways), len(teachers), squeeze=False, sharey=True)
+    for row, way in zip(grid, ways, strict=True):
+        for axes, teacher in zip(row, teachers, strict=True):
+            panel(axes, either(found, (teacher,), RULES, way), STYLES)
+            title = f"{LABELS[teacher]} teacher, 25 % flipped, {ESTIMATORS[way]}"
+            axes.set_title(title, fontsize="medium")
+        row[0].set_ylabel("return")
+    for axes in grid[-1]:
+        axes.set_xlabel("updates")
     figure.axes[-1].legend(frameon=False, fontsize="x-small")
     return {"figure-5": figure}
 

@@ -1,4 +1,4 @@
-"""How noisy the estimators of one update are, and what whole trajectories and baselines do."""
+"""How noisy the estimators of one update are, and what whole trajectories and critics do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -31,11 +32,12 @@ from ._grids import chunks, drawn, named, teaching
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study
 
-Form = Literal["trajectory", "to_go", "baseline"]
+Form = Literal["trajectory", "to_go", "baseline", "td"]
 FORMS: dict[Form, str] = {
     "trajectory": "whole trajectory",
     "to_go": "from its step on",
     "baseline": "the same, with a baseline",
+    "td": "TD",
 }
 RULES = (
     "on_policy_distill", "n_distill", "entropy_regularised", "exp_entropy_regularised",
@@ -64,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Config:
-    """How noisy the estimators of one update are, and what baselines do."""
+    """How noisy the estimators of one update are, and what critics do."""
 
     worlds: int = 40
     """Random grid worlds."""
@@ -168,7 +170,9 @@ def estimates(
             loss = surrogate(
                 rule.over_trajectories() if form == "trajectory" else rule,
                 made, student, pi, discount=discount, teacher_values=teacher_values[states],
-                values=of_student[states], critic=critic[states] if form == "baseline" else None,
+                values=of_student[states],
+                critic=critic[states] if form in ("baseline", "td") else None,
+                trace=0.0 if form == "td" else 1.0,
             )  # fmt: skip
             (steps,) = torch.autograd.grad(loss * episodes, logits, retain_graph=True)
             each = steps.new_zeros(episodes * len(theta), theta.shape[1])
@@ -180,7 +184,7 @@ def estimates(
 
 def _found(cells: Sequence[Cell]) -> dict[tuple[float, int, str, Form], list[list[float]]]:
     longest = max((cell.run.updates for cell in cells), default=0)
-    most = max((cell.run.episodes for cell in cells), default=0)
+    most = _most(cells)
     found: dict[tuple[float, int, str, Form], list[list[float]]] = defaultdict(list)
     for cell in cells:
         if cell.run.updates == longest and cell.run.episodes == most:
@@ -188,6 +192,18 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[float, int, str, Form], list[lis
                 for form, pairs in by_form.items():
                     found[cell.run.temperature, cell.run.trained, rule, form] += pairs
     return found
+
+
+def _most(cells: Sequence[Cell]) -> int:
+    return max((cell.run.episodes for cell in cells), default=0)
+
+
+def episodes_needed(pairs: Sequence[Sequence[float]], most: int) -> NDArray[np.float64]:
+    """Until the mean of so many estimates has as much signal as noise, by world.
+
+    From ``most`` episodes no signal below noise / most can be told from 0: there it is ``most``.
+    """
+    return np.array([min(noise / signal, most) if signal > 0 else most for noise, signal in pairs])
 
 
 def ratio(pairs: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> str:
@@ -204,28 +220,29 @@ def ratio(pairs: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -
 
 def table(cells: Sequence[Cell]) -> str:
     """Noise of each estimator, and by how much its other forms have more or less."""
-    found = _found(cells)
+    found, most = _found(cells), _most(cells)
     rows = []
     for temperature, trained in sorted({(t, k) for t, k, *_ in found}):
         for rule in RULES:
             plain = found.get((temperature, trained, rule, "to_go"))
             if not plain:
                 continue
-            needed = np.median([noise / max(signal, 1e-12) for noise, signal in plain])
+            needed = float(np.median(episodes_needed(plain, most)))
             others: list[str] = []
-            for form in ("trajectory", "baseline"):
+            for form in ("trajectory", "baseline", "td"):
                 pairs = found.get((temperature, trained, rule, form))
                 others.append(ratio(pairs, plain) if pairs else "")
             rows.append(
                 [
                     f"{temperature:g}", str(trained), rule, str(len(plain)),
-                    f"{np.median([noise for noise, _ in plain]):.3g}", f"{needed:.3g}", *others,
+                    f"{np.median([noise for noise, _ in plain]):.3g}",
+                    f"{needed:.3g}" if needed < most else f"more than {most}", *others,
                 ]
             )  # fmt: skip
     header = [
         "teacher's T", "student's updates", "rule", "worlds", "Σ Var[g_i], median",
         "episodes until noise = signal, median", "noise over trajectories: times",
-        "with a baseline: times",
+        "with a baseline: times", "TD: times",
     ]  # fmt: skip
     return markdown(header, rows)
 
@@ -234,7 +251,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Episodes that an update would need, by rule and form."""
     from matplotlib.figure import Figure
 
-    found = _found(cells)
+    found, most = _found(cells), _most(cells)
     places = sorted({(t, k) for t, k, *_ in found})
     if not places:
         return {}
@@ -246,15 +263,16 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             for y, rule in enumerate(RULES):
                 pairs = found.get((temperature, trained, rule, form))
                 if pairs:
-                    needed = np.array([noise / max(signal, 1e-12) for noise, signal in pairs])
+                    needed = episodes_needed(pairs, most)
                     low, middle, high = np.quantile(needed, [0.25, 0.5, 0.75])
-                    at = y + 0.22 * (k - 1)
+                    at = y + 0.2 * (k - 1.5)
                     axes.plot([low, high], [at, at], color=f"C{k}", linewidth=1)
                     axes.plot(
                         middle, at, "o", color=f"C{k}", markersize=4,
                         label=FORMS[form] if rule == "n_distill" else None,
                     )  # fmt: skip
         axes.set(xscale="log", xlabel="episodes until noise = signal")
+        axes.axvline(most, color="0.7", linewidth=0.8)
         axes.set_title(f"T = {temperature:g}, {trained} updates", fontsize="medium")
         axes.set_yticks(range(len(RULES)), RULES)
     figure.axes[0].invert_yaxis()
@@ -265,7 +283,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 study = Study(
     name="pd-variance",
     claim="Not in the paper: how noisy the estimate of each update from one episode is, and what "
-    "whole trajectories and exact baselines do to it.",
+    "whole trajectories and exact critics do to it.",
     version=1,
     config=Config,
     run=Run,

@@ -29,7 +29,7 @@ from didact.policies import (
     visitation,
     worlds,
 )
-from didact.policies._exact import state_loss
+from didact.policies._losses import state_loss
 from didact.policies._rule import Loss
 from didact.policies._worlds import cumulated
 from didact.tasks import MDP, corridor, grid_world, random_mdp
@@ -141,6 +141,38 @@ def test_what_is_watched_is_what_linear_solves_say() -> None:
             runs = getattr(found, name)[:, 0, k]
             error = runs.std() / np.sqrt(len(runs))
             assert abs(runs.mean() - float(value)) < 4.5 * error, (name, k)
+
+
+@pytest.mark.parametrize(("baseline", "trace"), [(False, 1.0), (True, 1.0), (True, 0.3), (True, 0)])
+def test_what_an_update_weighs_is_what_a_loop_says(baseline: bool, trace: float) -> None:
+    """On a path without choices |Δθ_a − Δθ_b| of a state is α times the weight of its step."""
+    rewards, discount, rate = [1.0, -2.0, 3.0], 0.9, 0.5
+    path = MDP(
+        next_state=np.array([1, 2, -1], np.int32).reshape(3, 1, 1), probability=np.ones((3, 1, 1)),
+        reward=np.array(rewards).reshape(3, 1, 1), effect=np.zeros(2, np.int32),
+        start=np.array([1.0, 0.0, 0.0]), observation=np.arange(3, dtype=np.int32),
+    )  # fmt: skip
+    before, critic = np.zeros((3, 2)), [0.0, 0.0, 0.0]
+    for update in (1, 2, 3):
+        after = simulate(
+            reinforce, worlds([path]), np.full((3, 2), 0.5), updates=update, seed=0,
+            learning_rate=1e-6, critic_rate=rate, discount=discount, baseline=baseline,
+            trace=trace, logits=True, watched=1, checkpoints=1,
+        ).logits  # fmt: skip
+        assert after is not None
+        ahead, behind, expected = 0.0, list(critic), [0.0, 0.0, 0.0]
+        for t in (2, 1, 0):
+            beyond = behind[t + 1] if t < 2 else 0.0
+            ahead = rewards[t] + discount * (trace * ahead + (1 - trace) * beyond)
+            expected[t] = abs(ahead - (behind[t] if baseline else 0.0))
+            critic[t] += rate * (ahead - critic[t])
+        moved = np.abs(np.diff(after[0] - before, axis=1))[:, 0] / 1e-6
+        assert moved == pytest.approx(expected, rel=1e-4)
+        before = after[0]
+    with pytest.raises(InvalidInput, match="trace"):
+        simulate(
+            reinforce, worlds([path]), np.full((3, 2), 0.5), updates=1, seed=0, trace=0.5
+        )  # fmt: skip
 
 
 def test_the_student_critic_learns_values() -> None:

@@ -1,0 +1,48 @@
+"""ℓ of a state, and the teacher's log-probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ._rule import Loss
+
+LEAST_TEACHER_PROBABILITY = 1e-8
+"""log π is taken of at least this, so that a deterministic teacher's is finite (−18.4)."""
+
+
+StateLoss = Callable[[Tensor, Tensor], Tensor]
+"""ℓ of (student's logits ``[S, A]``, teacher's probabilities ``[S, A]``) → ``[S]``."""
+
+
+def log_teacher(teacher: Tensor) -> Tensor:
+    """log π, from ``LEAST_TEACHER_PROBABILITY`` on upwards; never −∞, never NaN."""
+    return teacher.clamp_min(LEAST_TEACHER_PROBABILITY).log()
+
+
+def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
+    """ℓ of each row: ``[..., A]`` logits and probabilities → ``[...]``."""
+    log_p = logits.log_softmax(-1)
+    possible = log_p > -math.inf  # logits of −∞ mask actions: 0 log 0 is 0, and has no gradient
+    p = torch.where(possible, log_p, 0.0).exp() * possible
+    own = torch.xlogy(teacher, teacher)
+    entropy = -(p * torch.where(possible, log_p, 0.0)).sum(-1)
+    match loss:
+        case Loss.NONE:
+            return logits.new_zeros(logits.shape[:-1])
+        case Loss.CROSS_ENTROPY:
+            return -torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
+        case Loss.REVERSE_CROSS_ENTROPY:
+            return -(p * log_teacher(teacher)).sum(-1)
+        case Loss.KL:
+            return own.sum(-1) - torch.where(teacher > 0, teacher * log_p, 0.0).sum(-1)
+        case Loss.REVERSE_KL:
+            return -(p * log_teacher(teacher)).sum(-1) - entropy
+        case Loss.JENSEN_SHANNON:
+            middle = (p + teacher) / 2
+            return ((own - 2 * torch.xlogy(middle, middle)).sum(-1) - entropy) / 2
+        case _:
+            return -entropy
