@@ -81,7 +81,7 @@ def grouped(cells: Sequence[Cell], free: Sequence[str], like: Run) -> dict[Any, 
     In all other fields they are ``like`` the one given. Of a group those of the longest training
     are left, with one set of looks, the largest first, and no world twice.
     """
-    sizes = ("updates", "watched", "checkpoints")
+    sizes = ("taught", "updates", "watched", "checkpoints")
     anything = {"first", "count", "threads", *sizes, *free}
     same = [field.name for field in fields(Run) if field.name not in anything]
     by_key: dict[Any, list[Cell]] = defaultdict(list)

@@ -76,7 +76,9 @@ class Run:
     view: int = 0
     """k of the (2k + 1)² window that student and teacher see; 0: the whole state."""
     updates: int = 30_000
-    """Episodes of training; the teacher has as many."""
+    """Episodes of training."""
+    taught: int = 30_000
+    """Episodes of the teacher's training."""
     learning_rate: float = 0.1
     """Of the student."""
     discount: float = 0.99
@@ -152,17 +154,17 @@ def teaching(run: Run, shared: Path) -> Teaching:
 def _trained(run: Run, many: Worlds, shared: Path) -> NDArray[np.float64]:
     """Action values or logits of the teachers ``[W, S, A]``; they are kept between cells."""
     shared.mkdir(exist_ok=True)
-    facts = (run.teacher, run.first, run.count, run.actions, run.view, run.updates, run.discount)
+    facts = (run.teacher, run.first, run.count, run.actions, run.view, run.taught, run.discount)
     path = shared / f"teacher-{'-'.join(map(str, facts))}.npz"
     if not path.exists():
         if run.teacher == "q_learning":
             found = q_learning(
-                many, seed=0, episodes=run.updates, discount=run.discount, threads=run.threads
+                many, seed=0, episodes=run.taught, discount=run.discount, threads=run.threads
             )
         else:
             uniform = np.full(many.shape, 1 / many.shape[2])
             logits = simulate(
-                actor_critic, many, uniform, updates=run.updates, seed=0, discount=run.discount,
+                actor_critic, many, uniform, updates=run.taught, seed=0, discount=run.discount,
                 checkpoints=1, watched=1, logits=True, threads=run.threads,
             ).logits  # fmt: skip
             assert logits is not None

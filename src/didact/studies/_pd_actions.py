@@ -32,8 +32,8 @@ class Config:
     rules: tuple[str, ...] = RULES
     """As ``didact rules`` names them."""
     updates: int = 30_000
-    """Episodes of training, up to 40 actions; the teacher has as many."""
-    updates_of_many: int = 3_000
+    """Episodes of training, up to 400 actions; the teacher always has as many."""
+    updates_of_many: int = 10_000
     """With more actions than that."""
     learning_rate: float = 0.1
     """Of the student."""
@@ -50,7 +50,8 @@ def plan(config: Config, shared: Path) -> Rounds:
     yield [
         Run(
             rule=named(rule).name, actions=actions, first=first, count=count,
-            updates=config.updates if actions <= 40 else config.updates_of_many,
+            updates=config.updates if actions <= 400 else config.updates_of_many,
+            taught=config.updates,
             learning_rate=config.learning_rate, floor=config.floor, estimator=estimator,
         )
         for actions in config.actions

@@ -51,7 +51,7 @@ def plan(config: Config, shared: Path) -> Rounds:
     yield [
         Run(
             rule="on_policy_distill", control=control, first=first, count=count,
-            updates=config.updates, across=True, **setting,
+            updates=config.updates, taught=config.updates, across=True, **setting,
         )
         for worlds, setting in settings
         for control in config.controls

@@ -62,7 +62,7 @@ def plan(config: Config, shared: Path) -> Rounds:
         Run(
             rule=named(rule).name, control=_control(rule), flipped=config.flipped,
             teacher=teacher, temperature=TEMPERATURES[teacher], first=first, count=count,
-            updates=config.updates, estimator=estimator,
+            updates=config.updates, taught=config.updates, estimator=estimator,
         )
         for teacher in config.teachers
         for rule in config.rules

@@ -105,7 +105,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     began = time.process_time()
     grid = GridRun(
         rule="on_policy_distill", first=run.first, count=run.count, temperature=run.temperature,
-        updates=run.updates,
+        taught=run.updates,
     )  # fmt: skip
     data = teaching(grid, shared)
     thetas = np.zeros((run.count, data.worlds.n_observations, grid.actions))
