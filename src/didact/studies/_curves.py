@@ -6,13 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._grids import Estimator, Run, estimators, named
 from ._study import Cell
+
+T = TypeVar("T")
 
 
 def pooled(parts: list[tuple[int, list[float]]]) -> tuple[float, float]:
@@ -105,9 +107,9 @@ def grouped(cells: Sequence[Cell], free: Sequence[str], like: Run) -> dict[Any, 
 
 
 def either(
-    found: Mapping[Any, list[Cell]], key: tuple[Any, ...], rules: Sequence[str], way: Estimator
-) -> dict[str, list[Cell]]:
-    """By rule, the cells (*key, rule, way) or, of a rule that is not estimated so, others."""
+    found: Mapping[Any, T], key: tuple[Any, ...], rules: Sequence[str], way: Estimator
+) -> dict[str, T]:
+    """By rule, what is at (*key, rule, way) or, of a rule that is not estimated so, another."""
     groups = {}
     for rule in rules:
         last = estimators(named(rule), (way,)) or ["baseline"]

@@ -125,6 +125,11 @@ def estimators(rule: Rule, wanted: Sequence[Estimator]) -> list[Estimator]:
     return [each for each in wanted if each != "td" or rule.span is not Span.STEP]
 
 
+def estimated(way: Estimator) -> dict[str, Any]:
+    """Arguments of :func:`didact.policies.simulate`."""
+    return {"baseline": way != "returns", "trace": 0.0 if way == "td" else 1.0}
+
+
 def schedule(updates: int, checkpoints: int) -> list[int]:
     """After which updates to look: 1 … updates, evenly on a logarithmic scale."""
     places = np.geomspace(1, updates, checkpoints).round().astype(int)
@@ -220,7 +225,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     found = simulate(
         rule, data.worlds, data.policy, updates=run.updates, learning_rate=run.learning_rate,
         floor=run.floor, watched=run.watched,
-        baseline=run.estimator != "returns", trace=0.0 if run.estimator == "td" else 1.0,
+        **estimated(run.estimator),
         anneal=max(1, round(ANNEALED * run.updates)) if run.control == "mixture" else 0,
         checkpoints=schedule(run.updates, run.checkpoints),
         controls=[CONTROLS[name] for name in watched], **shared_options,

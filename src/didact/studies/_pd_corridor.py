@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from ..policies import Control, simulate, worlds
 from ..tasks import corridor
-from ._grids import moments, named, schedule
+from ._curves import either
+from ._grids import ESTIMATORS, Estimator, estimated, estimators, moments, named, schedule
 from ._numbers import markdown
 from ._study import Cell, Log, Record, Rounds, Study
 
@@ -34,6 +36,8 @@ class Run:
     """T: 2T + 1 states."""
     teacher: TeacherName
     """optimal: right, V_π. adversarial: left, with −V_opt. printed: left, with V_opt."""
+    estimator: Estimator = "returns"
+    """Of R̂."""
     runs: int = 1000
     """Students."""
     updates: int = 1000
@@ -62,6 +66,8 @@ class Config:
     """optimal: right, V_π. adversarial: left, with −V_opt. printed: left, with V_opt."""
     rules: tuple[str, ...] = RULES
     """As ``didact rules`` names them."""
+    estimators: tuple[Estimator, ...] = ("returns", "baseline", "td")
+    """Of R̂."""
     runs: int = 1000
     """Students."""
     updates: int = 1000
@@ -75,11 +81,12 @@ def plan(config: Config, shared: Path) -> Rounds:
     yield [
         Run(
             rule=named(rule).name, half=half, teacher=teacher, runs=config.runs,
-            updates=config.updates, floor=config.floor,
+            updates=config.updates, floor=config.floor, estimator=estimator,
         )
         for half in config.halves
         for teacher in config.teachers
         for rule in config.rules
+        for estimator in estimators(named(rule), config.estimators)
     ]  # fmt: skip
 
 
@@ -97,6 +104,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
         learning_rate=run.learning_rate, floor=run.floor, limit=run.limit, watched=run.watched,
         teacher_values=-best if run.teacher == "adversarial" else best,
         checkpoints=schedule(run.updates, run.checkpoints), controls=[Control.STUDENT],
+        **estimated(run.estimator),
     )  # fmt: skip
     return {
         "updates": found.updates.tolist(),
@@ -106,10 +114,10 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     }
 
 
-def _found(cells: Sequence[Cell]) -> dict[tuple[int, str, str], Cell]:
+def _found(cells: Sequence[Cell]) -> dict[tuple[int, str, str, Estimator], Cell]:
     longest = max((cell.run.updates for cell in cells), default=0)
     return {
-        (cell.run.half, cell.run.teacher, cell.run.rule): cell
+        (cell.run.half, cell.run.teacher, cell.run.rule, cell.run.estimator): cell
         for cell in cells
         if cell.run.updates == longest
     }
@@ -119,50 +127,58 @@ def table(cells: Sequence[Cell]) -> str:
     """Returns after a tenth of the updates and at the end."""
     found = _found(cells)
     rows = []
-    for half in sorted({half for half, _, _ in found}):
-        for teacher in TEACHERS:
-            for rule in RULES:
-                cell = found.get((half, teacher, rule))
-                if cell is None:
-                    continue
-                updates = cell.record["updates"]
-                early = int(np.searchsorted(updates, updates[-1] / 10))
-                rows.append(
-                    [
-                        str(half), teacher, rule, str(cell.run.runs),
-                        f"{cell.record['returns'][early][0]:.2f}",
-                        f"{cell.record['returns'][-1][0]:.2f}", str(cell.record["cut"]),
-                    ]
-                )  # fmt: skip
-    header = ["T", "teacher", "rule", "runs", "return after a tenth", "at the end", "cut episodes"]
+    for half in sorted({half for half, *_ in found}):
+        for teacher, rule, way in product(TEACHERS, RULES, ESTIMATORS):
+            cell = found.get((half, teacher, rule, way))
+            if cell is None:
+                continue
+            updates = cell.record["updates"]
+            early = int(np.searchsorted(updates, updates[-1] / 10))
+            rows.append(
+                [
+                    str(half), teacher, rule, ESTIMATORS[way] if named(rule).returns else "",
+                    str(cell.run.runs), f"{cell.record['returns'][early][0]:.2f}",
+                    f"{cell.record['returns'][-1][0]:.2f}", str(cell.record["cut"]),
+                ]
+            )  # fmt: skip
+    header = [
+        "T", "teacher", "rule", "R̂", "runs", "return after a tenth", "at the end", "cut episodes",
+    ]  # fmt: skip
     return markdown(header, rows)
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figures 6 and 9."""
+    found = _found(cells)
+    halves = sorted({half for half, *_ in found})
+    teachers = [t for t in TEACHERS if any(teacher == t for _, teacher, *_ in found)]
+    ways = [e for e in ESTIMATORS if any(f == e and named(r).returns for _, _, r, f in found)]
+    return {f"figure-6-{way}": _curves(found, halves, teachers, way) for way in ways if halves}
+
+
+def _curves(
+    found: dict[tuple[int, str, str, Estimator], Cell],
+    halves: list[int],
+    teachers: list[TeacherName],
+    way: Estimator,
+) -> Any:
     from matplotlib.figure import Figure
 
-    found = _found(cells)
-    halves = sorted({half for half, _, _ in found})
-    teachers = [t for t in TEACHERS if any(teacher == t for _, teacher, _ in found)]
-    if not halves:
-        return {}
     figure = Figure(figsize=(4 * len(teachers), 2.6 * len(halves)), layout="constrained")
     grid = figure.subplots(len(halves), len(teachers), squeeze=False, sharey=True)
     for row, half in zip(grid, halves, strict=True):
         for axes, teacher in zip(row, teachers, strict=True):
-            for k, rule in enumerate(RULES):
-                cell = found.get((half, teacher, rule))
-                if cell is not None:
-                    means = [mean for mean, _ in cell.record["returns"]]
-                    axes.plot(cell.record["updates"], means, label=rule, color=f"C{k}")
+            for rule, cell in either(found, (half, teacher), RULES, way).items():
+                means = [mean for mean, _ in cell.record["returns"]]
+                color = f"C{RULES.index(rule)}"
+                axes.plot(cell.record["updates"], means, label=rule, color=color)
             axes.set_title(f"T = {half}, {teacher}", fontsize="medium")
             axes.set_xscale("log")
         row[0].set_ylabel("return")
-    grid[0][0].legend(frameon=False, fontsize="x-small")
+    grid[0][0].legend(frameon=False, fontsize="x-small", title=ESTIMATORS[way])
     for axes in grid[-1]:
         axes.set_xlabel("updates")
-    return {"figure-6": figure}
+    return figure
 
 
 study = Study(
