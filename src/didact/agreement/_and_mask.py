@@ -58,11 +58,12 @@ def masked(mean: Tensor, mask: Tensor, rescale: bool) -> Tensor:
     return found
 
 
-def mask_in_place(grad: Tensor, votes: Tensor, least: int, rescale: bool) -> float:
-    """``g ← m ⊙ g``; the share that survives. ``votes`` become the mask: truth values are slow."""
-    mask = votes.abs_().ge_(least)
-    share = float(mask.mean())
-    grad.mul_(mask.to(grad.dtype))
-    if rescale and share > 0:
-        grad.div_(share)
-    return share
+def mask_in_place(grads: list[Tensor], masks: list[Tensor], rescale: bool) -> list[float]:
+    """``g ← m ⊙ g`` of each parameter, m of 0 and 1 in float32; the shares that survive."""
+    numel = [float(mask.numel()) for mask in masks]
+    shares = torch.stack(torch._foreach_norm(masks, 1)) / torch.tensor(numel).to(masks[0].device)
+    torch._foreach_mul_(grads, masks)
+    if rescale:
+        torch._foreach_div_(grads, list(torch.where(shares > 0, shares, 1.0).unbind()))
+    found: list[float] = shares.tolist()
+    return found

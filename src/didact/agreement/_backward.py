@@ -71,11 +71,11 @@ def environment_backward(
         count += 1
     if count < 2:
         raise invalid("losses", "at least two, one for each environment", count)
-    found = Agreement(count)
     for name, parameter in parameters.items():
         if not bool(sums[name].isfinite().all()):
             raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
         parameter.grad = sums[name].div_(count)
-        least = fewest(count, threshold)
-        found.kept[name] = mask_in_place(parameter.grad, votes[name], least, rescale)
-    return found
+    least = fewest(count, threshold)
+    masks = [vote.abs_().ge_(least) for vote in votes.values()]
+    shares = mask_in_place(list(sums.values()), masks, rescale)
+    return Agreement(count, dict(zip(sums, shares, strict=True)))

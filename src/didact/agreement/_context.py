@@ -17,7 +17,7 @@ from .._checks import InvalidInput, check_number, invalid
 from .._params import leaves
 from ._and_mask import mask_in_place
 from ._environments import Environments
-from ._layers import LAYERS, Ballot
+from ._layers import LAYERS, Ballot, Votes
 from ._ranks import Ranks
 from ._votes import fewest
 
@@ -95,14 +95,14 @@ class _Watch:
 
     def __init__(self, model: nn.Module, environments: Tensor | None) -> None:
         self.model, self.given = model, environments
-        self.ballots: dict[str, Ballot] = {}
+        self.seen: dict[str, list[Ballot]] = {}
         self.waiting: set[str] = set()
         self.of: Environments | None = None
         self.weights: Tensor | None = None
         self.ranks = Ranks.of(model)
         self.total = 0
-        layers = streamable(model)
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        layers, self.parameters = streamable(model)
+        self.flat, self.votes = _blank(self.parameters)
         for name, parameter in self.parameters.items():
             if parameter.grad is not None and bool(parameter.grad.any()):
                 raise InvalidInput(
@@ -112,7 +112,9 @@ class _Watch:
         self.handles: list[RemovableHandle] = [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
             *(
-                layer.register_forward_hook(partial(self._called, name), with_kwargs=True)
+                layer.register_forward_hook(
+                    partial(self._called, name, self._own_votes(name)), with_kwargs=True
+                )
                 for name, layer in layers.items()
             ),
             model.register_forward_hook(self._end),
@@ -130,8 +132,9 @@ class _Watch:
             raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
         self.of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
         self.ranks.check_whole(self.of.ids)
-        here = torch.tensor(len(self.of.sizes), device=tensors[0].device)
-        together = int(self.ranks.add(here))
+        together = len(self.of.sizes)
+        if self.ranks.count > 1:
+            together = int(self.ranks.add(torch.tensor(together, device=tensors[0].device)))
         self.total += together
         self.weights = self.of.weights(together, self.ranks.count)
 
@@ -157,7 +160,14 @@ class _Watch:
 
         return _mapped(weighed, output)
 
-    def _called(self, name: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _own_votes(self, layer: str) -> Votes:
+        names = ("weight", "bias")
+        known = {own: self.votes.get(f"{layer}.{own}" if layer else own) for own in names}
+        return {own: votes for own, votes in known.items() if votes is not None}
+
+    def _called(
+        self, name: str, votes: Votes, layer: nn.Module, args: Any, kwargs: Any, output: Any
+    ) -> None:
         if not torch.is_grad_enabled() or not output.requires_grad:
             return
         if self.of is None:
@@ -179,66 +189,96 @@ class _Watch:
                 f"{list(inputs.shape)}: {OTHER}"
             )
         self.waiting.add(name)
-        output.register_hook(partial(self._voted, name, layer, self.of, inputs.detach()))
+        output.register_hook(partial(self._voted, name, votes, layer, self.of, inputs.detach()))
 
     def _voted(
-        self, name: str, layer: nn.Module, of: Environments, inputs: Tensor, delta: Tensor
-    ) -> None:
+        self, name: str, votes: Votes, layer: nn.Module, of: Environments, inputs: Tensor,
+        delta: Tensor,
+    ) -> None:  # fmt: skip
         if name not in self.waiting:
             raise InvalidInput(
                 f"Each forward pass should have one backward pass. Found a second one of `{name}`."
             )
         self.waiting.discard(name)
         with torch.no_grad():
-            for own, ballot in LAYERS[type(layer)](layer, of, inputs, delta).items():
-                whole = f"{name}.{own}" if name else own
-                if whole in self.ballots:
-                    self.ballots[whole].add(ballot)
-                else:
-                    self.ballots[whole] = ballot
+            for own, ballot in LAYERS[type(layer)](layer, of, inputs, delta, votes).items():
+                self.seen.setdefault(f"{name}.{own}" if name else own, []).append(ballot)
 
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
         """Mask what the backward passes left."""
-        if not self.ballots:
+        if not self.seen:
             raise InvalidInput("The block should hold a forward and a backward pass. Found none.")
         found.environments = self.total
+        grads = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                if parameter.grad is not None:
-                    self._check(name, parameter.grad)
-            for name, parameter in self.parameters.items():
-                if parameter.grad is not None:
-                    votes = self._votes(name)
-                    least = fewest(self.total, threshold)
-                    found.kept[name] = mask_in_place(parameter.grad, votes, least, rescale)
+            self._check(grads)
+            for votes in self.flat:
+                self.ranks.add(votes).abs_().ge_(fewest(self.total, threshold))
+            masks = [self.votes[name] for name in grads]
+            shares = mask_in_place(list(grads.values()), masks, rescale)
+        found.kept = dict(zip(grads, shares, strict=True))
 
-    def _votes(self, name: str) -> Tensor:
-        """Of all processes."""
-        ballot = self.ballots.get(name)
-        if ballot is None:
-            return self.ranks.add(torch.zeros_like(self.parameters[name], dtype=torch.float32))
-        return self.ranks.add(ballot.votes)
+    def _check(self, grads: dict[str, Tensor]) -> None:
+        """Gradients must be those that were seen on their way, by one process or another."""
+        terms, there, rounding = [], [], []
+        for name, grad in grads.items():
+            ballots = self.seen.get(name)
+            if ballots:
+                each = [ballot.terms for ballot in ballots]
+                terms.append(each[0] if len(each) == 1 else torch.cat(each))
+                there.append(ballots[0].project(grad))
+                rounding.append(ballots[0].rounding)
+            else:
+                terms.append(torch.zeros(1, device=grad.device))
+                there.append(grad.abs().sum().float())
+                rounding.append(float(self.ranks.count > 1))
+        sums = _sums(terms)
+        if self.ranks.count > 1:
+            sums = self.ranks.add(sums) / self.ranks.count
+        numbers = torch.cat(
+            [sums, torch.stack([t.to(sums.device) for t in there])[None]]
+        ).T.tolist()
+        for name, share, (of_calls, size, here) in zip(grads, rounding, numbers, strict=True):
+            # Written so that NaN is refused, too.
+            if not abs(of_calls - here) <= share * size:
+                raise InvalidInput(
+                    f"The gradient of `{name}` should come from calls of its own layer alone. "
+                    f"Found another part (a projection of it is {here:g}, of the calls "
+                    f"{of_calls:g}): {OTHER}"
+                )
 
-    def _check(self, name: str, grad: Tensor) -> None:
-        """The gradient must be the one that was seen on its way, by one process or another."""
-        ballot = self.ballots.get(name)
-        sums = torch.zeros(2, device=grad.device)
-        if ballot is not None:
-            sums = torch.stack([ballot.value, ballot.terms])
-        seen, terms = (self.ranks.add(sums) / self.ranks.count).tolist()
-        if ballot is None:
-            there, allowed = float(grad.abs().sum()), 0.0 if self.ranks.count == 1 else terms
-        else:
-            there, allowed = float(ballot.project(grad)), ballot.rounding * terms
-        if abs(seen - there) > allowed:
-            raise InvalidInput(
-                f"The gradient of `{name}` should come from calls of its own layer alone. Found "
-                f"another part (a projection of it is {there:g}, of the calls {seen:g}): {OTHER}"
-            )
+
+def _blank(parameters: dict[str, nn.Parameter]) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """No votes yet: one piece of memory for each device, and what of it is each parameter's."""
+    by_device: dict[torch.device, list[str]] = {}
+    for name, parameter in parameters.items():
+        by_device.setdefault(parameter.device, []).append(name)
+    flat, votes = [], {}
+    for device, names in by_device.items():
+        sizes = [parameters[name].numel() for name in names]
+        flat.append(torch.zeros(sum(sizes), device=device))
+        for name, part in zip(names, torch.split(flat[-1], sizes), strict=True):
+            votes[name] = part.view(parameters[name].shape)
+    return flat, votes
 
 
-def streamable(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that are trained, by name.
+def _sums(vectors: list[Tensor]) -> Tensor:
+    """Of each its sum and the sum of its sizes, ``[2, vectors]``; those of one length at once."""
+    by_length: dict[int, list[int]] = {}
+    for k, vector in enumerate(vectors):
+        by_length.setdefault(len(vector), []).append(k)
+    found, order = [], []
+    for places in by_length.values():
+        rows = torch.stack([vectors[k].to(vectors[0].device) for k in places])
+        found.append(torch.stack([rows.sum(1), rows.abs_().sum(1)]))
+        order += places
+    if len(found) == 1:
+        return found[0]
+    return torch.cat(found, 1)[:, torch.tensor(order, device=vectors[0].device).argsort()]
+
+
+def streamable(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Parameter]]:
+    """The layers that are trained and their parameters, by name.
 
     Raises:
         InvalidInput: naming the first module whose votes cannot be seen from outside.
@@ -248,20 +288,20 @@ def streamable(model: nn.Module) -> dict[str, nn.Module]:
             "model", f"neither compiled nor a DataParallel; {OTHER}", type(model).__name__
         )
     found: dict[str, nn.Module] = {}
+    parameters: dict[str, nn.Parameter] = {}
     owner: dict[int, str] = {}
     for name, module in model.named_modules():
-        kind = type(module).__name__
-        here = f"`{name or kind}` ({kind})"
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            here = _place(name, module)
             raise InvalidInput(
                 f"Modules should treat each example alone. Found {here} with statistics of the "
                 f"batch: put it in eval mode, or `environment_backward`, which takes any module."
             )
-        own = {n: p for n, p in module.named_parameters(recurse=False) if p.requires_grad}
+        own = {n: p for n, p in module._parameters.items() if p is not None and p.requires_grad}
         if not own:
             continue
         if type(module) not in LAYERS or not set(own) <= {"weight", "bias"}:
-            known = ", ".join(sorted({each.__name__ for each in LAYERS}))
+            known, here = ", ".join(sorted({e.__name__ for e in LAYERS})), _place(name, module)
             raise InvalidInput(
                 f"Trained modules should be of {known}, as they are. Found {here} with the "
                 f"parameters {', '.join(own)}: {OTHER}"
@@ -271,7 +311,7 @@ def streamable(model: nn.Module) -> dict[str, nn.Module]:
         ):
             raise InvalidInput(
                 f"An embedding should have no max_norm, no scale_grad_by_freq and dense gradients. "
-                f"Found {here}: {OTHER}"
+                f"Found {_place(name, module)}: {OTHER}"
             )
         for parameter_name, parameter in own.items():
             whole = f"{name}.{parameter_name}" if name else parameter_name
@@ -281,10 +321,16 @@ def streamable(model: nn.Module) -> dict[str, nn.Module]:
                     f"`{owner[id(parameter)]}`: {OTHER}"
                 )
             owner[id(parameter)] = whole
+            parameters[whole] = parameter
         found[name] = module
     if not found:
         raise invalid("model", "a module with parameters that are trained", type(model).__name__)
-    return found
+    return found, parameters
+
+
+def _place(name: str, module: nn.Module) -> str:
+    kind = type(module).__name__
+    return f"`{name or kind}` ({kind})"
 
 
 def _mapped(function: Any, tree: Any) -> Any:

@@ -62,6 +62,8 @@ class Environments:
         Example i of environment e weighs ``B R / (E n_e)``: R processes, whose means over their
         B examples are averaged, have E environments together.
         """
+        if self.single and total == len(self.index) * ranks:
+            return None
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         found = len(self.index) * ranks / (total * sizes)
         if bool((found - 1).abs().max() < 1e-9):
@@ -83,9 +85,10 @@ Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def product_votes(
-    of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, probe: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Votes on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environment by environment.
+    of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, probe: tuple[Tensor, Tensor],
+    votes: Tensor,
+) -> Tensor:  # fmt: skip
+    """Vote on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environment by environment.
 
     Args:
         of: the environments.
@@ -93,25 +96,23 @@ def product_votes(
         inputs: of the layer, ``[batch, …]``.
         rows: see :data:`Rows`.
         probe: u ``[groups, out]`` and w ``[groups, in]``.
+        votes: to add to, ``[groups, out, in]``.
 
     Returns:
-        Votes ``[groups, out, in]``; and of the whole gradient G the projection ``Σ u G w`` and the
-        sum of its terms' sizes: what :func:`~didact.agreement.agreement` checks itself by.
+        What adds up to the projection ``Σ u G w`` of the whole gradient G, ``[n]``: by it
+        :func:`~didact.agreement.agreement` checks itself.
     """
-    groups, out = probe[0].shape
-    size = probe[1].shape[1]
-    votes = torch.zeros(groups, out, size, device=delta.device)
-    value, terms = torch.zeros(2, device=delta.device)
-    for examples, sizes in of.chunks(groups * out * size):
+    groups = len(probe[0])
+    terms = []
+    for examples, sizes in of.chunks(votes.numel()):
         d, a = rows(delta[examples], inputs[examples])
-        more, size_of_more = _projected(d, a, probe)
-        value, terms = value + more, terms + size_of_more
+        terms.append(_projected(d, a, probe))
         d, a = (_by_environment(part, sizes) for part in (d, a.to(d.dtype)))
         if len(sizes) == groups == 1:
             _vote_in_blocks(votes[0], d[0, :, 0].T, a[0, :, 0])
         else:  # [environments, groups, out, rows] @ [environments, groups, rows, in]
             votes += (d.permute(0, 2, 3, 1) @ a.transpose(1, 2)).sign_().sum(0)
-    return votes, value, terms
+    return torch.cat(terms)
 
 
 def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:
@@ -123,16 +124,10 @@ def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:
         voted.add_(found.sign_())
 
 
-def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _projected(d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor]) -> Tensor:
     u, w = (signs.unsqueeze(-1).to(d.dtype) for signs in probe)
     # [batch, positions, groups, 1, out] @ [groups, out, 1]
-    return total((d.unsqueeze(-2) @ u) * (a.to(d.dtype).unsqueeze(-2) @ w))
-
-
-def total(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """Their sum, and the sum of their sizes."""
-    terms = terms.float()
-    return terms.sum(), torch.linalg.vector_norm(terms, 1)
+    return ((d.unsqueeze(-2) @ u) * (a.to(d.dtype).unsqueeze(-2) @ w)).flatten().float()
 
 
 def _by_environment(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -144,27 +139,27 @@ def _by_environment(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
     )
 
 
-def vector_votes(of: Environments, each: Tensor) -> Tensor:
-    """Votes on a small parameter from its gradient for each example, ``[batch, *param]``."""
-    if of.single:
-        return each.sign().sum(0, dtype=torch.float32)
-    sums = each.new_zeros(len(of.sizes), *each.shape[1:]).index_add(0, of.index, each)
-    return sums.sign().sum(0, dtype=torch.float32)
+def vector_votes(of: Environments, each: Tensor, votes: Tensor) -> None:
+    """Vote on a small parameter by its gradient for each example, ``[batch, *param]``."""
+    if not of.single:
+        sums = each.new_zeros(len(of.sizes), *each.shape[1:])
+        each = sums.index_add(0, of.index, each)
+    votes += each.sign().sum(0, dtype=torch.float32)
 
 
-def row_votes(of: Environments, indices: Tensor, delta: Tensor, rows: int) -> Tensor:
-    """Votes on a table of which example i looks up rows ``indices[i]``: ``[rows, dim]``.
+def row_votes(of: Environments, indices: Tensor, delta: Tensor, votes: Tensor) -> None:
+    """Vote on a table of which example i looks up rows ``indices[i]``.
 
     Args:
         of: the environments.
         indices: ``[batch, …]``.
         delta: gradient of what was looked up, ``[batch, …, dim]``.
-        rows: of the table.
+        votes: to add to, ``[rows, dim]``.
     """
+    rows = len(votes)
     flat = indices.reshape(len(indices), -1)
     key = of.index[:, None] * rows + flat
     found, place = torch.unique(key, return_inverse=True)
     delta = delta.reshape(-1, delta.shape[-1])
     sums = delta.new_zeros(len(found), delta.shape[1]).index_add(0, place.flatten(), delta)
-    votes = torch.zeros(rows, delta.shape[1], device=delta.device)
-    return votes.index_add(0, found % rows, sums.sign().float())
+    votes.index_add_(0, found % rows, sums.sign().float())

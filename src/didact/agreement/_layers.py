@@ -12,48 +12,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._environments import Environments, product_votes, row_votes, total, vector_votes
+from ._environments import Environments, product_votes, row_votes, vector_votes
 
 
 @dataclass
 class Ballot:
-    """Votes on one parameter, and what its gradient looks like from here.
+    """What the hooks saw of one parameter's gradient G, to check the votes by.
 
     Attributes:
-        votes: Σ_e sign(g_e), in the parameter's shape.
-        value: ``Σ u G w`` of the gradient G that the hooks saw; u w is a random sign for each
-            component.
-        terms: the sum of the sizes of what ``value`` adds up, to judge rounding by.
+        terms: of ``Σ u G w``, where u w is a random sign for each component, ``[n]``.
         probe: u and w, or one tensor of signs.
-        rounding: how far ``value`` may be from that of the gradient, as a share of ``terms``.
+        rounding: how far their sum may be off, as a share of the sum of their sizes.
     """
 
-    votes: Tensor
-    value: Tensor
     terms: Tensor
     probe: tuple[Tensor, ...]
     rounding: float
 
-    def add(self, other: Ballot) -> None:
-        """Of one more batch."""
-        self.votes = self.votes + other.votes
-        self.value = self.value + other.value
-        self.terms = self.terms + other.terms
-
     def project(self, grad: Tensor) -> Tensor:
         """``Σ u G w`` of a gradient in the parameter's shape."""
         if len(self.probe) == 1:
-            return (grad.float() * self.probe[0]).sum()
+            return torch.dot(like(grad.flatten(), self.probe[0]), self.probe[0].flatten())
         u, w = self.probe
+        if len(u) == 1:
+            return torch.dot(like(torch.mv(grad.flatten(1), like(w[0], grad)), u), u[0])
         along = grad.reshape(*u.shape, w.shape[1]) @ w.unsqueeze(-1).to(grad.dtype)
         return (along.squeeze(-1).float() * u).sum()
 
 
-Seen = tuple[nn.Module, Environments, Tensor, Tensor]
-"""A layer, the environments of its batch, its input and the gradient of its output."""
+Votes = dict[str, Tensor]
+"""Σ_e sign(g_e) of a layer's trained parameters, in their shapes; a layer's function adds to it."""
 
 
-def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
+def linear(
+    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
+) -> dict[str, Ballot]:
     """``y = x Wᵀ + b``, of ``[batch, …, in]``.
 
     Where every environment has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix
@@ -61,21 +54,23 @@ def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[
     """
     found = {}
     if of.single and delta.dim() == 2:
-        rounding, voted = _rounding(delta), delta.sign().float()
-        u, w = (signs(layer.weight, 1, n) for n in layer.weight.shape)
-        along = delta @ u[0].to(delta.dtype)
-        if layer.weight.requires_grad:
-            votes = voted.T @ inputs.sign().float()
-            terms = total(along * (inputs.to(delta.dtype) @ w[0].to(delta.dtype)))
-            found["weight"] = Ballot(votes, *terms, (u, w), rounding)
-        if layer.bias is not None and layer.bias.requires_grad:
-            found["bias"] = Ballot(voted.sum(0), *total(along), (u[0],), rounding)
+        rounding, device = _rounding(delta), delta.device
+        u, w = (_signs(device, (1, n)) for n in layer.weight.shape)
+        voted, along = delta.sign(), torch.mv(delta, like(u[0], delta))
+        if "weight" in votes:
+            like_votes = votes["weight"]
+            votes["weight"].addmm_(like(voted, like_votes).T, like(inputs.sign(), like_votes))
+            beside = torch.mv(like(inputs, delta), like(w[0], delta))
+            found["weight"] = Ballot(like(along * beside, u), (u, w), rounding)
+        if "bias" in votes:
+            votes["bias"].add_(voted.sum(0, dtype=torch.float32))
+            found["bias"] = Ballot(like(along, u), (u[0],), rounding)
         return found
-    if layer.weight.requires_grad:
-        found["weight"] = _product(layer.weight, 1, of, inputs, delta, _positions)
-    if layer.bias is not None and layer.bias.requires_grad:
+    if "weight" in votes:
+        found["weight"] = _product(votes["weight"], 1, of, inputs, delta, _positions)
+    if "bias" in votes:
         each = delta.reshape(len(delta), -1, delta.shape[-1]).sum(1)
-        found["bias"] = _vector(layer.bias, of, each)
+        found["bias"] = _vector(votes["bias"], of, each)
     return found
 
 
@@ -84,7 +79,9 @@ def _positions(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     return d, a
 
 
-def convolution(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
+def convolution(
+    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
+) -> dict[str, Ballot]:
     """A convolution is a linear layer of the windows of its input."""
     found = {}
     groups = layer.groups
@@ -93,10 +90,10 @@ def convolution(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> 
         d = delta.reshape(len(delta), groups, delta.shape[1] // groups, -1).permute(0, 3, 1, 2)
         return d, windows(layer, inputs)
 
-    if layer.weight.requires_grad:
-        found["weight"] = _product(layer.weight, groups, of, inputs, delta, rows)
-    if layer.bias is not None and layer.bias.requires_grad:
-        found["bias"] = _vector(layer.bias, of, delta.flatten(2).sum(2))
+    if "weight" in votes:
+        found["weight"] = _product(votes["weight"], groups, of, inputs, delta, rows)
+    if "bias" in votes:
+        found["bias"] = _vector(votes["bias"], of, delta.flatten(2).sum(2))
     return found
 
 
@@ -116,19 +113,23 @@ def windows(layer: Any, x: Tensor) -> Tensor:
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + dimensions]), layer.groups, -1)
 
 
-def embedding(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
+def embedding(
+    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
+) -> dict[str, Ballot]:
     """Rows of a table."""
-    weight = layer.weight
+    weight = votes["weight"]
     u, w = signs(weight, len(weight), 1), signs(weight, 1, weight.shape[1])
     along = (delta.float() * w[0]).sum(-1) * u[:, 0][inputs]
     if layer.padding_idx is not None:
         along = along * (inputs != layer.padding_idx)
-    votes = row_votes(of, inputs, delta, len(weight))
+    row_votes(of, inputs, delta, weight)
     # A table is [rows, dim]: one group, with the row as output and the dimension as input.
-    return {"weight": Ballot(votes, *total(along), (u.mT, w), _rounding(delta))}
+    return {"weight": Ballot(along.flatten(), (u.mT, w), _rounding(delta))}
 
 
-def normalisation(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -> dict[str, Ballot]:
+def normalisation(
+    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
+) -> dict[str, Ballot]:
     """``y = γ x̂ + β``, where x̂ of an example depends on no other example."""
     if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
         shape = layer.normalized_shape
@@ -150,15 +151,14 @@ def normalisation(layer: Any, of: Environments, inputs: Tensor, delta: Tensor) -
             return values.reshape(*values.shape[:2], -1).sum(2)
 
     found = {}
-    if layer.weight is not None and layer.weight.requires_grad:
-        found["weight"] = _vector(layer.weight, of, each(delta * normal))
-    bias = getattr(layer, "bias", None)
-    if bias is not None and bias.requires_grad:
-        found["bias"] = _vector(bias, of, each(delta))
+    if "weight" in votes:
+        found["weight"] = _vector(votes["weight"], of, each(delta * normal))
+    if "bias" in votes:
+        found["bias"] = _vector(votes["bias"], of, each(delta))
     return found
 
 
-Layer = Callable[[Any, Environments, Tensor, Tensor], dict[str, Ballot]]
+Layer = Callable[[Any, Environments, Tensor, Tensor, Votes], dict[str, Ballot]]
 LAYERS: dict[type[nn.Module], Layer] = {
     nn.Linear: linear,
     nn.Conv1d: convolution,
@@ -176,23 +176,28 @@ LAYERS: dict[type[nn.Module], Layer] = {
 
 
 def _product(
-    weight: Tensor, groups: int, of: Environments, inputs: Tensor, delta: Tensor, rows: Any
+    votes: Tensor, groups: int, of: Environments, inputs: Tensor, delta: Tensor, rows: Any
 ) -> Ballot:
-    out = len(weight) // groups
-    probe = signs(weight, groups, out), signs(weight, groups, weight[0].numel())
-    votes, value, terms = product_votes(of, delta, inputs, rows, probe)
-    return Ballot(votes.view_as(weight), value, terms, probe, _rounding(delta))
+    out = len(votes) // groups
+    probe = signs(votes, groups, out), signs(votes, groups, votes[0].numel())
+    terms = product_votes(of, delta, inputs, rows, probe, votes.view(groups, out, -1))
+    return Ballot(terms, probe, _rounding(delta))
 
 
-def _vector(parameter: Tensor, of: Environments, each: Tensor) -> Ballot:
-    probe = signs(parameter, *parameter.shape)
-    along = each.float() * probe
-    return Ballot(vector_votes(of, each), *total(along), (probe,), _rounding(each))
+def _vector(votes: Tensor, of: Environments, each: Tensor) -> Ballot:
+    probe = signs(votes, *votes.shape)
+    vector_votes(of, each, votes)
+    return Ballot((each.float() * probe).flatten(1).sum(1), (probe,), _rounding(each))
 
 
 def _rounding(delta: Tensor) -> float:
     """In half precision, autocast too, gradients are rounded."""
     return 1e-3 if delta.element_size() > 2 else 0.05
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """In the same precision; a call of `to` takes as long as a small kernel, even for nothing."""
+    return tensor if tensor.dtype == other.dtype else tensor.to(other.dtype)
 
 
 def signs(like: Tensor, *shape: int) -> Tensor:
