@@ -24,8 +24,8 @@ LABELS: dict[Direction, str] = {
 }
 COLORS: dict[Direction, str] = {"forward": "C3", "reverse": "C2"}
 MEANS, SCALE = (-1.5, -0.5, 0.5, 1.5), 0.1
-"""Of the mixture of four Gaussians, all as likely. From a width of 0.12 on one wide Gaussian over all
-of them has a smaller KL(πθ‖π) than one of them."""
+"""Of the mixture of four Gaussians, all as likely. From a width of 0.12 on a single one over all of
+them has a smaller KL(πθ‖π) than one on a mode."""
 PROBABILITIES = (0.35, 0.05, 0.3, 0.2, 0.1)
 """Of the five actions of figure 11."""
 GRID = torch.linspace(-4, 4, 2001, dtype=torch.float64)
