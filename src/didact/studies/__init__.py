@@ -7,6 +7,9 @@ all of them on one page. ``STUDIES`` are all.
 
 from . import (
     _dials,
+    _ilc_correlations,
+    _ilc_random_gradients,
+    _ilc_surfaces,
     _ldt_ablations,
     _ldt_life,
     _ldt_model_based,
@@ -40,6 +43,9 @@ STUDIES = (
     _pd_corridor.study,
     _pd_divergences.study,
     _pd_variance.study,
+    _ilc_correlations.study,
+    _ilc_random_gradients.study,
+    _ilc_surfaces.study,
 )
 
 __all__ = [
