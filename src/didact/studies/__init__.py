@@ -8,6 +8,8 @@ all of them on one page. ``STUDIES`` are all.
 from . import (
     _dials,
     _ilc_correlations,
+    _ilc_label_noise,
+    _ilc_memorization,
     _ilc_random_gradients,
     _ilc_surfaces,
     _ldt_ablations,
@@ -46,6 +48,8 @@ STUDIES = (
     _ilc_correlations.study,
     _ilc_random_gradients.study,
     _ilc_surfaces.study,
+    _ilc_memorization.study,
+    _ilc_label_noise.study,
 )
 
 __all__ = [
