@@ -7,6 +7,9 @@ Pure functions of gradients ``[env, *param]``: :func:`and_mask`, :func:`geometri
 :func:`xor_mask`, :func:`sand_mask`, :func:`sign_dropout`, :func:`agreement_filter`. Agreement over
 time, in an optimizer: :class:`TemporalAndMaskAdam`.
 
+The rivals, for a loop of your own: :func:`irm_penalty`, :func:`variance_of_losses` (V-REx),
+:func:`reverse_gradient` (DANN).
+
 How consistent a minimum is: :func:`quadratic_inconsistency`, :func:`inconsistency`,
 :func:`climbed_inconsistency`, :func:`bound_of_means`, :func:`ilc`.
 
@@ -26,10 +29,13 @@ from ._consistency import (
     quadratic_inconsistency,
 )
 from ._context import Agreement, agreement
+from ._dann import reverse_gradient
 from ._geometric_mean import geometric_mean
+from ._irm import irm_penalty
 from ._sand_mask import sand_mask
 from ._sign_dropout import sign_dropout
 from ._temporal import TemporalAndMaskAdam
+from ._vrex import variance_of_losses
 
 __all__ = [
     "Agreement",
@@ -44,8 +50,11 @@ __all__ = [
     "geometric_mean",
     "ilc",
     "inconsistency",
+    "irm_penalty",
     "quadratic_inconsistency",
+    "reverse_gradient",
     "sand_mask",
     "sign_dropout",
+    "variance_of_losses",
     "xor_mask",
 ]

@@ -70,6 +70,11 @@ class Environments:
             return None
         return found.to(self.index.device)[self.index]
 
+    def means(self, each: Tensor) -> Tensor:
+        """Of each environment, ``[batch]`` → ``[env]``; differentiable."""
+        sums = each.new_zeros(len(self.sizes)).index_add(0, self.index, each)
+        return sums / torch.tensor(self.sizes, device=each.device)
+
     def chunks(self, numel: int) -> Iterator[tuple[Tensor | slice, tuple[int, ...]]]:
         """Examples and sizes of as many environments as have that many numbers together."""
         most, start = max(1, CHUNK // numel), 0

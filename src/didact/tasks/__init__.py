@@ -4,6 +4,8 @@
 - :func:`task_b`: the label is a draw from hidden logits.
 - :func:`game_of_life`: the label is what became of the centre cell.
 - :func:`dials`: a label of which hindsight knows as much as one likes.
+- :func:`spirals`: every environment has a shortcut of its own; the spirals are everywhere.
+- :func:`cifar10`, :func:`mnist`: pictures from the files as they were published, checked.
 - :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
   processes as plain arrays, :class:`MDP`; :func:`register_environments` makes them
   Gymnasium's.
@@ -13,16 +15,20 @@
 """
 
 from .._checks import MissingExtra
+from ._cifar10 import cifar10
 from ._corridor import corridor, oscillation_mdp
 from ._dials import Dials, dials
 from ._grid_world import GridWorld, grid_world
 from ._life import Life, game_of_life
 from ._mdp import MDP, random_mdp
+from ._mnist import mnist
 from ._mujoco import Rollouts, mujoco_rollouts
+from ._pictures import Pictures
 from ._register import register_environments
 from ._reward_model import RewardModel, RewardScale
 from ._simulate import simulate
 from ._simulator import Environment
+from ._spirals import Spirals, spirals
 from ._table import as_table
 from ._task_a import TaskA, task_a
 from ._task_b import TaskB, task_b
@@ -34,21 +40,26 @@ __all__ = [
     "GridWorld",
     "Life",
     "MissingExtra",
+    "Pictures",
     "RewardModel",
     "RewardScale",
     "Rollouts",
+    "Spirals",
     "TaskA",
     "TaskB",
     "as_table",
+    "cifar10",
     "corridor",
     "dials",
     "game_of_life",
     "grid_world",
+    "mnist",
     "mujoco_rollouts",
     "oscillation_mdp",
     "random_mdp",
     "register_environments",
     "simulate",
+    "spirals",
     "task_a",
     "task_b",
 ]
