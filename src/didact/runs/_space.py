@@ -105,7 +105,7 @@ def drawn(space: Space, *, trials: int, seed: int, first: Settings) -> list[Sett
         >>> space = {"width": Choice((32, 64)), "rate": Real(1e-3, 1e-1, log=True)}
         >>> tried = drawn(space, trials=3, seed=0, first={"width": 32, "rate": 1e-2})
         >>> len(tried), [settings["width"] for settings in tried]
-        (3, [32, 64, 32])
+        (3, [32, 32, 64])
     """
     check_integer("trials", trials)
     check_settings("first", first, space)

@@ -148,7 +148,7 @@ def _use(metrics: EnvironmentMetrics) -> list[str | Markup]:
         f"The exported model is {title(deployed['candidate'])}, trained on all environments for "
         f"{counted(epochs, 'epoch')} with seed {deployed['seed']}: of the networks it has the "
         f"least mean loss on an environment that was held out ({score(own)}). Nobody has tested "
-        f"it: the scores above are of models that were made in the same way, without one environment. "
+        "it: the scores above are of models made in the same way, without one environment. "
         f"{rival}It needs {inputs_of(metrics['data'])}, and no {metrics['data']['environment']}. "
         f"{WHERE}",
         *ways(metrics["data"]),
