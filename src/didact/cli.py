@@ -72,9 +72,10 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit = commands.add_parser(
         "fit",
         allow_abbrev=False,
-        help="does hindsight help? a verdict, a report, and a model of the present",
-        description="Train on a table in which some columns are known only in hindsight; say "
-        "whether they help; leave a model that needs only the others. A command that was "
+        help="does hindsight help, or does it hold elsewhere? a verdict, a report, and a model",
+        description="Train on a table in which some columns are known only in hindsight, say "
+        "whether they help, and leave a model that needs only the others. With --environment: "
+        "leave out each environment in turn, and say what holds there. A command that was "
         "interrupted goes on where it was when it is given again.",
     )
     fit.add_argument("data", metavar="DATA", help="a table: .csv, .tsv, .txt or .parquet")
@@ -97,6 +98,12 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--group",
         metavar="COL",
         help="rows of one value stay on one side of every split; with --series, one series each",
+    )
+    fit.add_argument(
+        "--environment",
+        metavar="COL",
+        help="where a row is from: a site, a hospital; each is left out in turn, and the AND-mask, "
+        "V-REx and IRM compared with plain training there",
     )
     series = fit.add_argument_group(
         "series", "rows follow one another; what comes between now and the label is privileged"
@@ -135,10 +142,15 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit.set_defaults(run=_fit, again="the same command goes on from here.")
 
 
+_NOT_BY_ENVIRONMENT = ("privileged", "group", "series", "history", "horizon", "time")
+
+
 def _fit(options: argparse.Namespace, command: str) -> None:
-    from .hindsight import fit
+    from .hindsight import fit, fit_environments
     from .hindsight._fit import EPOCHS, too_short
 
+    if options.environment is not None:
+        _check_by_environment(options)
     parts = {"--series": options.series or None} | {
         f"--{name}": getattr(options, name) for name in ("history", "horizon")
     }
@@ -149,35 +161,51 @@ def _fit(options: argparse.Namespace, command: str) -> None:
         )
     for warning in too_short(options.epochs or EPOCHS, options.quick):
         print(f"didact: {warning}", file=sys.stderr)  # now, and not after an hour
-    metrics = fit(
-        options.data,
-        label=options.label,
-        privileged=options.privileged,
-        drop=options.drop,
-        history=options.history,
-        horizon=options.horizon,
-        time=options.time,
-        split=options.split,
-        group=options.group,
-        task=options.task,
-        na=options.na,
-        seeds=options.seeds,
-        trials=options.trials,
-        epochs=options.epochs,
-        out=options.out,
-        device=options.device,
-        quick=options.quick,
-        jobs=options.jobs,
-        command=command,
-    )
-    for warning in metrics["data"]["warnings"]:
+    shared = {
+        name: getattr(options, name)
+        for name in (
+            "label", "drop", "task", "na", "seeds", "trials", "epochs", "out", "device", "quick",
+            "jobs",
+        )
+    }  # fmt: skip
+    if options.environment is None:
+        found = fit(
+            options.data,
+            privileged=options.privileged,
+            history=options.history,
+            horizon=options.horizon,
+            time=options.time,
+            split=options.split,
+            group=options.group,
+            command=command,
+            **shared,
+        )
+        warnings, sentence = found["data"]["warnings"], found["verdict"]["sentence"]
+        deployed = found["deployed"]
+    else:
+        metrics = fit_environments(
+            options.data, environment=options.environment, command=command, **shared
+        )
+        warnings, sentence = metrics["data"]["warnings"], metrics["verdict"]["sentence"]
+        deployed = metrics["deployed"]
+    for warning in warnings:
         print(f"didact: {warning}", file=sys.stderr)
-    print(metrics["verdict"]["sentence"])
-    deployed = metrics["deployed"]
+    print(sentence)
     print(
         f"{options.out}/report.html, metrics.json, student.onnx and student.pt2 "
         f"({deployed['candidate']}, seed {deployed['seed']})"
     )
+
+
+def _check_by_environment(options: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in _NOT_BY_ENVIRONMENT if getattr(options, name)]
+    given += ["--split"] if options.split != "auto" else []
+    if given:
+        raise InvalidInput(
+            f"With --environment there is no {', '.join(given)}: it takes a table of examples, and "
+            "asks of the inputs alone what holds at an environment that was left out. --drop "
+            "leaves columns out; without --environment, fit asks whether hindsight helps."
+        )
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

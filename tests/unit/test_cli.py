@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -89,3 +90,48 @@ def test_what_a_series_lacks_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert "Missing: --horizon." in capsys.readouterr().err
     assert main(["fit", "t.csv", "--label", "y", "--horizon", "3"]) == 2
     assert "Missing: --series, --history." in capsys.readouterr().err
+
+
+def _sites(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    y = np.where(x[:, 0] + 0.5 * rng.normal(size=120) > 0, "yes", "no")
+    site = np.array(["a", "b", "c", "d"])[np.arange(120) % 4]
+    pd.DataFrame({"u": x[:, 0], "v": x[:, 1], "site": site, "y": y}).to_csv(path, index=False)
+
+
+def test_fit_by_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _sites(Path("sites.csv"))
+    command = "fit sites.csv --label y --environment site --quick --seeds 1 --epochs 4 --jobs 1"
+    assert main([*shlex.split(command), "--out", "fit"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Demonstration")
+    assert "fit/report.html" in said.out
+    assert "85/85" in said.err  # 6 candidates, 10 runs by which is chosen, 4 final; and the model
+    metrics = json.loads(Path("fit/metrics.json").read_text())
+    assert metrics["command"] == f"didact {command} --out fit"
+    new = pd.read_csv("sites.csv").drop(columns=["y", "site"])
+    new.to_csv("new.csv", index=False)
+    assert main(shlex.split("predict fit new.csv --out predictions.csv")) == 0
+    assert len(pd.read_csv("predictions.csv")) == 120
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--privileged z",
+        "--group g",
+        "--series --history 3 --horizon 2",
+        "--time t",
+        "--split group",
+    ],
+)
+def test_by_environment_hindsight_is_refused(more: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(f"fit t.csv --label y --environment site {more}")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"didact: With --environment there is no {more.split()[0]}")
+    assert "without --environment" in said
+    assert said.count("\n") == 1

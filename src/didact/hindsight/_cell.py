@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from .._checks import Diverged
 from ..runs import write_atomic
@@ -44,7 +45,7 @@ def _trees(config: dict[str, Any], own: Path, data: Prepared) -> dict[str, Any]:
         seed=config["seed"],
     )
     if config["final"]:
-        _keep_predictions(own, _levels(data, config, fitted.test))
+        keep_predictions(own, _levels(data, config, fitted.test))
     return {
         "candidate": config["candidate"],
         "validation": fitted.validation,
@@ -101,13 +102,10 @@ def _network(config: dict[str, Any], own: Path, data: Prepared, logs: Path) -> d
         "skipped_meta_steps": trained.skipped,
     }
     if config["final"]:
-        _keep_predictions(
-            own, _levels(data, config, _predictions(trained, parts["test"], output, data))
+        keep_predictions(
+            own, _levels(data, config, predicted(trained.student, parts["test"], output, data))
         )
-        buffer = io.BytesIO()
-        state = {k: v.cpu() for k, v in trained.student.state_dict().items()}
-        torch.save(state, buffer)
-        write_atomic(own / "student.pt", buffer.getvalue())
+        keep_student(own, trained.student)
         record["columns"] = _columns(config, data, trained, parts, output)
     return record
 
@@ -130,12 +128,13 @@ def _columns(
     return {}
 
 
-def _predictions(
-    trained: Trained, test: Rows, output: Output, data: Prepared
+def predicted(
+    student: nn.Module, test: Rows, output: Output, data: Prepared
 ) -> dict[str, np.ndarray[Any, Any]]:
+    """What a student says of rows: probabilities, or numbers in label units."""
     with torch.no_grad():
         logits = torch.cat(
-            [trained.student(test.features(e))[0].float().cpu() for e in test.chunks()]
+            [student(test.features(e))[0].float().cpu() for e in test.chunks()]
         ).double()
     if output.plain:
         return {"prediction": (logits[:, 0] * data.scale + data.offset).numpy()}
@@ -156,7 +155,15 @@ def _levels(
     return {**found, "prediction": level.numpy()}
 
 
-def _keep_predictions(own: Path, found: dict[str, np.ndarray[Any, Any]]) -> None:
+def keep_student(own: Path, student: nn.Module) -> None:
+    """Write ``student.pt``, from which a model is exported."""
+    buffer = io.BytesIO()
+    torch.save({k: v.cpu() for k, v in student.state_dict().items()}, buffer)
+    write_atomic(own / "student.pt", buffer.getvalue())
+
+
+def keep_predictions(own: Path, found: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Write ``test.npz``, from which a run is judged."""
     buffer = io.BytesIO()
     np.savez(buffer, **found)  # type: ignore[arg-type]
     write_atomic(own / "test.npz", buffer.getvalue())

@@ -40,6 +40,7 @@ def assign_roles(
     group: str | None = None,
     *,
     series: bool = False,
+    grouped_by: str = "group",
 ) -> Roles:
     """Every column gets one role: label, group, privileged, else input; nothing is guessed.
 
@@ -50,6 +51,7 @@ def assign_roles(
             known only in hindsight. A column named exactly like the pattern wins over the glob.
         group: A column whose equal values must stay on one side of every split. Not an input.
         series: Whether the label's own past is an input, too: no other is needed.
+        grouped_by: What the user calls the group, for messages.
 
     Raises:
         InvalidInput: A name or pattern matches nothing, one column has two roles, or no input
@@ -61,14 +63,17 @@ def assign_roles(
         (('age', 'dose'), ('followup_1',))
     """
     names = list(frame_columns)
-    for role, name in (("label", label), ("group", group)):
+    for role, name in (("label", label), (grouped_by, group)):
         if name is not None and name not in names:
             raise invalid(role, _known(name, names), name)
     if group == label:
-        raise invalid("group", "another column than the label", group)
-    privileged = set(named("privileged", privileged_patterns, names, label=label, group=group))
+        raise invalid(grouped_by, "another column than the label", group)
+    others = {"label": label, grouped_by: group}
+    privileged = set(named("privileged", privileged_patterns, names, **others))
     inputs = tuple(name for name in names if name not in {label, group} | privileged)
     if not inputs and not series:
+        if not privileged:
+            raise invalid("data", f"a table with columns beside {listed(names)}", "none")
         raise invalid(
             "privileged", "patterns that leave at least one input column", sorted(privileged)
         )

@@ -77,7 +77,7 @@ def course(
         depth=settings["depth"],
         dropout=settings["dropout"],
     ).to(device)
-    draws = _draws(torch.arange(len(training)), settings["batch_size"], generator)
+    draws = batches_of(torch.arange(len(training)), settings["batch_size"], generator)
 
     def batch() -> tuple[Tensor, Tensor, Tensor]:
         return _batch(training, output, next(draws))
@@ -146,9 +146,9 @@ def _ldt(
     pool, held = _split_once(len(training), settings["validation_split"], groups, generator)
     meta = torch.optim.Adam(asked.parameters(), settings["meta_learning_rate"])
     n = settings["inner_steps"]
-    inner = _draws(pool, min(settings["batch_size"], MOST_INNER_BATCH), generator)
-    judges = _draws(held, MOST_META_VALIDATION, generator)
-    own = _draws(pool, settings["batch_size"], generator)
+    inner = batches_of(pool, min(settings["batch_size"], MOST_INNER_BATCH), generator)
+    judges = batches_of(held, MOST_META_VALIDATION, generator)
+    own = batches_of(pool, settings["batch_size"], generator)
 
     def teach(step: int) -> None:
         if step % (n // INNER_STEPS_PER_STUDENT_STEP) == 0:
@@ -218,7 +218,7 @@ def _split_once(
     return (~judged).nonzero().flatten(), judged.nonzero().flatten()
 
 
-def _draws(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def batches_of(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Batches of ``size`` rows for ever; every row once before any comes again."""
     size = min(size, len(rows))
     while True:

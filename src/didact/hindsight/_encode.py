@@ -180,4 +180,4 @@ class Encoder(nn.Module):
                 parts += [gone[..., self.missing_columns].float()]
         if len(self.code_values):
             parts += [(codes[..., self.code_columns] == self.code_values).float()]
-        return torch.cat(parts, dim=-1)
+        return torch.cat(parts, dim=-1) if parts else numeric

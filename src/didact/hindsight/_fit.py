@@ -26,6 +26,8 @@ from ._runs import FINALISTS, Runs, searches
 from ._verdict import judge
 
 EPOCHS, QUICK_EPOCHS = 1000, 60
+ASKED = ("sha256", "label", "inputs", "privileged", "group", "task", "series", "split", "na")
+"""What of ``metrics["data"]`` makes the question."""
 
 
 def fit(
@@ -112,7 +114,7 @@ def fit(
     check_integer("trials", trials)
     most = (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
     check_integer("epochs", most)
-    chosen_device = _device(device)
+    chosen_device = usable_device(device)
     if jobs is None:
         jobs = cores() if torch.device(chosen_device).type == "cpu" else 1
     check_integer("jobs", jobs)
@@ -121,7 +123,7 @@ def fit(
     )
     prepared, target, facts = prepare(Path(data), question)
     with locked(out) as home:
-        _refuse_another(home, facts["data"])
+        refuse_another(home, facts["data"], ASKED)
         state = home / "state"
         state.mkdir(exist_ok=True)
         prepared.save(state / "prepared.pt")
@@ -158,13 +160,7 @@ def fit(
             "format": FORMAT,
             "didact": __version__,
             "command": command,
-            "versions": {
-                "python": platform.python_version(),
-                **{
-                    name: version(name)
-                    for name in ("torch", "numpy", "pandas", "scikit-learn", "optuna")
-                },
-            },
+            "versions": versions(),
             "data": {
                 **told,
                 "warnings": [
@@ -201,6 +197,12 @@ def fit(
     return cast(Metrics, metrics)
 
 
+def versions() -> dict[str, str]:
+    """Of Python and of what decides numbers."""
+    names = ("torch", "numpy", "pandas", "scikit-learn", "optuna")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
 def too_short(epochs: int, quick: bool) -> list[str]:
     """A warning where no run can show so many epochs without a gain as a verdict asks for."""
     if quick or epochs > PATIENCE:
@@ -211,12 +213,11 @@ def too_short(epochs: int, quick: bool) -> list[str]:
     ]
 
 
-def _refuse_another(home: Path, data: dict[str, Any]) -> None:
+def refuse_another(home: Path, data: dict[str, Any], asked: Iterable[str]) -> None:
     """Keep the model and report of another question from being written over."""
     if not (home / "metrics.json").exists():
         return
     stored = read_json(home / "metrics.json").get("data", {})
-    asked = ("sha256", "label", "inputs", "privileged", "group", "task", "series", "split", "na")
     told = {"sha256": "the data file's contents"}
     if different := [told.get(name, name) for name in asked if stored.get(name) != data[name]]:
         raise InvalidInput(
@@ -226,7 +227,8 @@ def _refuse_another(home: Path, data: dict[str, Any]) -> None:
         )
 
 
-def _device(device: str) -> str:
+def usable_device(device: str) -> str:
+    """A device that torch can use here; CUDA for ``"auto"``, where there is any."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

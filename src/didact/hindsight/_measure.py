@@ -30,8 +30,8 @@ def measure(
     predictions: dict[str, dict[str, Any]] = {}
     for name, (_, runs, _) in final.items():
         if all(record["validation"] is not None for record, _ in runs):
-            predictions[name] = _predictions([folder for _, folder in runs])
-            losses[name] = _row_losses(predictions[name], y, label)
+            predictions[name] = stored_predictions([folder for _, folder in runs])
+            losses[name] = row_losses(predictions[name], y, label)
     if BASELINE not in losses:
         errors = [r["error"] for r, _ in final[BASELINE].runs if r["error"]]
         raise DidactError(f"The student could not be trained without a teacher: {errors[0]}")
@@ -55,7 +55,7 @@ def measure(
                 {
                     "seed": seed,
                     "validation": r["validation"],
-                    "test": {metric: _finite(v[seed]) for metric, v in per_seed.items()},
+                    "test": {metric: finite_or_none(v[seed]) for metric, v in per_seed.items()},
                     "epochs": r.get("epochs", 0),
                     "curve": r.get("curve", {"train": [], "validation": []}),
                     "cut_short": r.get("cut_short", False),
@@ -72,7 +72,7 @@ def measure(
     return candidates, losses, groups
 
 
-def _predictions(folders: list[Path]) -> dict[str, Any]:
+def stored_predictions(folders: list[Path]) -> dict[str, Any]:
     """What each seed predicted for the test rows: name → ``[seeds, …]``."""
     found: list[dict[str, np.ndarray[Any, Any]]] = []
     for folder in folders:
@@ -86,16 +86,18 @@ def _mean(found: list[dict[str, float]]) -> dict[str, float]:
     return {n: float(np.mean([one[n] for one in found if n in one])) for n in names}
 
 
-def _row_losses(
+def row_losses(
     predictions: dict[str, Any], y: np.ndarray[Any, Any], label: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
+    """The loss of each row, ``[seeds, rows]``: by class ``y``, or of the number ``label``."""
     if "prediction" in predictions:
         return np.asarray((predictions["prediction"] - label) ** 2)
     chosen = np.take_along_axis(predictions["probability"], y[None, :, None], axis=2)[..., 0]
     return np.asarray(-np.log(np.maximum(chosen, 1e-12)))
 
 
-def _finite(value: Any) -> float | None:
+def finite_or_none(value: Any) -> float | None:
+    """JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 

@@ -52,6 +52,12 @@ class Output:
             return F.mse_loss(prediction[..., 0], target)
         return F.cross_entropy(prediction, target)
 
+    def each(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The terms of :meth:`loss`: [batch]."""
+        if self.plain:
+            return (prediction[..., 0] - target) ** 2
+        return F.cross_entropy(prediction, target, reduction="none")
+
     def imitation(self, prediction: Tensor, teacher: Tensor) -> Tensor:
         """Squared error to a teacher's number, for distillation with a plain output."""
         return F.mse_loss(prediction, teacher)

@@ -120,7 +120,7 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
     warnings += [*said, *(line for line in said_too if line not in said)]
     amounts, anchor = None, None
     if classes is None:
-        amounts = _amounts(cells, question.label)
+        amounts = amounts_of(cells, question.label)
         numeric = [column.name for column in columns if column.kind == "numeric"]
         if series is not None and question.label in numeric:
             anchor = _anchor(frame[question.label], present, amounts[seen].mean())
@@ -128,7 +128,7 @@ def prepare(path: Path, question: Question) -> tuple[Prepared, Classes | Bins, d
             cells = pd.Series(amounts, index=cells.index, name=question.label)
     target: Classes | Bins = classes or Bins.fit(cells.iloc[seen])
     if series is None:
-        warnings += _copies(frame, question.label, roles, classes)
+        warnings += copies_of(frame, question.label, roles, classes)
     y = target.encode(cells)
     offset, scale = 0.0, 1.0
     if amounts is not None:
@@ -264,7 +264,7 @@ def _divided(
     return split_in_time(series, gap=question.horizon), "time", blocks, False
 
 
-def _amounts(cells: Any, label: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def amounts_of(cells: Any, label: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The label as numbers whose squares stay finite."""
     amounts = np.array(numbers(cells), dtype=np.float64)
     if np.abs(amounts).max() > LARGEST_LABEL:
@@ -287,7 +287,7 @@ def _same(cells: Any, answer: np.ndarray[Any, np.dtype[np.object_]]) -> bool:
     return all(bool((texts(cells.iloc[part]) == answer[part]).all()) for part in (few, slice(None)))
 
 
-def _copies(frame: Any, label: str, roles: Roles, classes: Classes | None) -> list[str]:
+def copies_of(frame: Any, label: str, roles: Roles, classes: Classes | None) -> list[str]:
     """Refuse inputs that are the label under another name; warn of what may be."""
     import pandas as pd
 
@@ -298,7 +298,8 @@ def _copies(frame: Any, label: str, roles: Roles, classes: Classes | None) -> li
     if among_inputs:
         raise InvalidInput(
             f"The inputs should not hold the label. Found {listed(among_inputs)} equal to "
-            f"`{label}` in every row: leave out such a column, or name it with `privileged`."
+            f"`{label}` in every row: leave out such a column with `drop`, or, if it is "
+            "known in hindsight only, name it with `privileged`."
         )
     same = [f"Column `{name}` equals the label in every row." for name in copies]
     if classes is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._checks import check_choice, invalid
 from ..export._frame import Section, bullets, callout, code, page, table
@@ -54,7 +54,8 @@ def report(metrics: Metrics) -> str:
     how to repeat the run. Candidates, seeds and numbers that are missing are named, not hidden.
 
     Args:
-        metrics: the content of ``metrics.json``; the schema is in :mod:`._metrics`.
+        metrics: the content of ``metrics.json``; the schema is in :mod:`._metrics`. Of a fit by
+            environments it is the page of that.
 
     Returns:
         The page, to be written as UTF-8; the same metrics give the same bytes.
@@ -69,6 +70,10 @@ def report(metrics: Metrics) -> str:
         ...
         didact._checks.InvalidInput: Parameter `metrics` should be of format 3. Found 1.
     """
+    from .environments import environments_report, is_of_environments
+
+    if is_of_environments(metrics):
+        return environments_report(cast(Any, metrics))
     _check(metrics)
     data, settings, verdict = metrics["data"], metrics["settings"], metrics["verdict"]
     lead = [callout(verdict["sentence"])]
@@ -89,7 +94,7 @@ def report(metrics: Metrics) -> str:
             Section("Data", _data(metrics)),
             Section("Use the model", use(metrics)),
             Section("How to read this page", _READ),
-            Section("Repeat this run", _repeat(metrics)),
+            Section("Repeat this run", repeat(metrics)),
         ],
         subtitle=f"didact fit: {name}",
         footer="Built from metrics.json; no script, and nothing is loaded from elsewhere.",
@@ -156,7 +161,8 @@ def _split(split: SplitRecord, whole: str) -> str:
     return f"{split['kind']}, seed {split['seed']}{whole}"
 
 
-def _repeat(metrics: Metrics) -> list[str | Markup]:
+def repeat(metrics: Metrics) -> list[str | Markup]:
+    """The command, and what its numbers depend on."""
     settings = metrics["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())
     return [

@@ -63,16 +63,7 @@ class Runs:
     ) -> None:
         self.home, self.jobs = home, jobs
         self.kind: Any = {"number": prepared.values is not None, "rows": len(prepared.split.train)}
-        # All that decides the numbers of a run: a finished cell counts for these alone.
-        self.shared = {
-            "didact": __version__,
-            "torch": torch.__version__,
-            **{name: version(name) for name in ("numpy", "pandas", "scikit-learn")},
-            "data": data,
-            "device": device,
-            "budget": budget,
-            "fixed": FIXED,
-        }
+        self.shared = deciding(data, device, budget, FIXED)
         self.cell = partial(
             run_cell,
             prepared=os.fspath(home / "state" / "prepared.pt"),
@@ -202,6 +193,21 @@ class Runs:
                 sum(record.get("cut_short", False) for runs in by_place for record in runs),
             )
         return final
+
+
+def deciding(
+    data: str, device: str, budget: dict[str, int], fixed: dict[str, Any]
+) -> dict[str, Any]:
+    """All that decides the numbers of a run: a finished cell counts for these alone."""
+    return {
+        "didact": __version__,
+        "torch": torch.__version__,
+        **{name: version(name) for name in ("numpy", "pandas", "scikit-learn")},
+        "data": data,
+        "device": device,
+        "budget": budget,
+        "fixed": fixed,
+    }
 
 
 def searches(candidate: str) -> int:

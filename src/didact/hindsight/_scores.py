@@ -144,6 +144,18 @@ def _weighted(found: _Units, counts: Floats) -> dict[str, Floats]:
     return metrics
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A metric averaged over seeds, and what it is on resamples, ``[resamples]``.
+
+    ``factor``: what their percentiles lack (:func:`~._bootstrap.widening`).
+    """
+
+    mean: float
+    drawn: Floats
+    factor: float
+
+
 def score_intervals(
     label: ArrayLike,
     *,
@@ -177,11 +189,29 @@ def score_intervals(
         Interval(mean=2.0, low=2.0, high=2.0)
     """
     given: dict[str, Any] = {"probability": probability, "prediction": prediction, "nll": nll}
+    found = resampled(label, given, groups, resamples, level, seed)
+    return {
+        name: percentiles(metric.mean, metric.drawn, level)
+        .wider(metric.factor)
+        .within(*RANGES.get(name, (0.0, math.inf)))
+        for name, metric in found.items()
+    }
+
+
+def resampled(
+    label: ArrayLike,
+    given: dict[str, Any],
+    groups: ArrayLike | None,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> dict[str, Resampled]:
+    """What :func:`score_intervals` makes intervals of; ``given``: its predictions."""
     whole = scores(label, **given)
     n_seeds = len(next(iter(whole.values())))
     y = np.asarray(label, np.float64)
     index = group_index(groups, len(y))
-    units = _units(y, index, **given)
+    units = _units(y, index, **{"probability": None, "prediction": None, "nll": None, **given})
     drawn: dict[str, list[float]] = {name: [] for name in whole}
     for weights, counts in draws(n_seeds, int(index.max()) + 1, resamples, seed):
         for name, values in _weighted(units, counts.astype(np.float64)).items():
@@ -189,9 +219,9 @@ def score_intervals(
     lacking = {name: widening(sums, units.sizes, level) for name, sums in units.sums.items()}
     first = next(iter(whole))  # a mean over rows, like all that are in `lacking`
     return {
-        name: percentiles(float(whole[name].mean()), np.array(values), level)
-        .wider(lacking.get(name, lacking[first]))
-        .within(*RANGES.get(name, (0.0, math.inf)))
+        name: Resampled(
+            float(whole[name].mean()), np.array(values), lacking.get(name, lacking[first])
+        )
         for name, values in drawn.items()
     }
 

@@ -66,8 +66,8 @@ def sentence(
         )
     opening = _opening(outcome, little=gain.high < smallest_gain)
     comparison = (
-        f"{_STUDENTS[method]} has {_change(gain.mean)} {unit} on unseen rows than without a "
-        f"teacher ({percent(level)} interval over {_sample(runs)}: {_span(gain)})"
+        f"{_STUDENTS[method]} has {change(gain.mean)} {unit} on unseen rows than without a "
+        f"teacher ({percent(level)} interval over {sample_of(runs)}: {span(gain)})"
     )
     ceiling_said = _about_ceiling(outcome, ceiling, share, smallest_gain, beaten)
     doubt = _CONTROL if control_as_good and outcome != "does not help" and gain.mean > 0 else ""
@@ -95,11 +95,13 @@ def _opening(outcome: Outcome, *, little: bool) -> str:
     return "Too little data to tell whether hindsight helps: "
 
 
-def _sample(runs: int) -> str:
+def sample_of(runs: int) -> str:
+    """What an interval was drawn over."""
     return "test rows, one training run" if runs == 1 else f"test rows and {runs} training runs"
 
 
-def _span(gain: Interval) -> str:
+def span(gain: Interval) -> str:
+    """``3 % to 20 %``, ``from 1 % more to 5 % less``."""
     low, high = percent(gain.low), percent(gain.high)
     if gain.low >= 0:
         return f"{low} to {high}"
@@ -119,23 +121,24 @@ def _about_ceiling(
         return ""
     inputs = "with the privileged columns as inputs, which nobody has at test time, it would be"
     if share is not None:
-        text = f"; {inputs} {_change(ceiling.mean)}"
+        text = f"; {inputs} {change(ceiling.mean)}"
         if outcome == "helps":
             reached = "all" if share >= 1 else percent(share)
             text += f", so {reached} of what could be gained is reached"
         return text
     if beaten and ceiling.mean > 0:
-        return f"; {inputs} {_change(ceiling.mean)}, and another candidate without them does better"
+        return f"; {inputs} {change(ceiling.mean)}, and another candidate without them does better"
     if ceiling.mean <= 0 or ceiling.high < smallest_gain:
         return (
             f"; {inputs} no less: here the privileged columns do not tell more about "
             "the label than the inputs do"
         )
     return (
-        f"; {inputs} {_change(ceiling.mean)}, but its interval includes zero, so the "
+        f"; {inputs} {change(ceiling.mean)}, but its interval includes zero, so the "
         "privileged columns may tell no more about the label than the inputs do"
     )
 
 
-def _change(gain: float) -> str:
+def change(gain: float) -> str:
+    """``12 % less``, ``3 % more``."""
     return f"{percent(gain)} {'less' if gain > -0.0005 else 'more'}"

@@ -15,14 +15,14 @@ Settings = dict[str, Any]
 BATCH_SIZES = ((4_000, (16, 32, 64)), (20_000, (32, 64, 128)), (None, (64, 128, 256)))
 """(fewer training rows than, batch sizes)."""
 
-_NETWORK: Space = {
+NETWORK: Space = {
     "learning_rate": Real(3e-4, 1e-2, log=True),
     "weight_decay": Real(1e-4, 1.0, log=True),
     "width": Choice((32, 64, 128)),
     "depth": Choice((1, 2, 3)),
     "dropout": Choice((0.0, 0.1, 0.3, 0.5)),
 }
-_NETWORK_START: Settings = {
+NETWORK_START: Settings = {
     "learning_rate": 1e-3,
     "weight_decay": 1e-2,
     "width": 64,
@@ -64,14 +64,14 @@ _OWN_START: dict[str, Settings] = {
     },
     "oracle": {},
 }
-_TREES: Space = {
+TREES: Space = {
     "learning_rate": Real(1e-2, 3e-1, log=True),
     "max_leaf_nodes": Integer(4, 64, log=True),
     "min_samples_leaf": Integer(2, 64, log=True),
     "l2_regularization": Real(1e-3, 1e2, log=True),
     "max_features": Real(0.2, 1.0),
 }
-_TREES_START: Settings = {
+TREES_START: Settings = {
     "learning_rate": 0.1,
     "max_leaf_nodes": 31,
     "min_samples_leaf": 20,
@@ -89,18 +89,18 @@ def space(candidate: str, *, number: bool, rows: int) -> Space:
         rows: of training.
     """
     if candidate == "trees":
-        return _TREES
+        return TREES
     head: Space = {"head": Choice(("bins", "plain"))} if number else {}
-    return {**_NETWORK, "batch_size": Choice(_batch_sizes(rows)), **head, **_OWN[candidate]}
+    return {**NETWORK, "batch_size": Choice(_batch_sizes(rows)), **head, **_OWN[candidate]}
 
 
 def start(candidate: str, *, number: bool, rows: int) -> Settings:
     """Trial 0 of every search, and the fixed settings of ``--quick``."""
     if candidate == "trees":
-        return dict(_TREES_START)
+        return dict(TREES_START)
     head = {"head": "bins"} if number else {}
     size = _batch_sizes(rows)[1]
-    return {**_NETWORK_START, "batch_size": size, **head, **_OWN_START[candidate]}
+    return {**NETWORK_START, "batch_size": size, **head, **_OWN_START[candidate]}
 
 
 def _batch_sizes(rows: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..export._frame import code
-from ._metrics import TREES, Metrics
+from ._metrics import TREES, DataRecord, Metrics
 from ._wording import counted, score, title
 
 if TYPE_CHECKING:
@@ -38,13 +38,31 @@ for name in NAMES:
     stamps = pd.to_datetime(table[name], utc=True, format="ISO8601")
     table[name] = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
 """
+WHERE = "Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of new rows."
 _BOARD = "tensorboard --logdir DIR/tensorboard"
 
 
 def use(metrics: Metrics) -> list[str | Markup]:
     """Which student was exported, and how to use it: from a terminal, Python, or elsewhere."""
-    chosen, data = metrics["deployed"], metrics["data"]
-    columns = counted(len(set(data["inputs"]) - set(data["dropped"])), "input column")
+    chosen = metrics["deployed"]
+    return [
+        f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: of the "
+        "candidates that can be used, this one has the least mean validation loss, and that seed "
+        "is its best run, each judged beside the other candidates' on the same rows (validation "
+        f"loss {score(chosen['validation'])}). It needs only {inputs_of(metrics['data'])}; a table "
+        f"without the privileged columns will do. {_better_trees(metrics)}{WHERE}",
+        *ways(metrics["data"]),
+    ]
+
+
+def inputs_of(data: DataRecord) -> str:
+    """How many columns the student needs."""
+    return counted(len(set(data["inputs"]) - set(data["dropped"])), "input column")
+
+
+def ways(data: DataRecord) -> list[str | Markup]:
+    """The lines that make predictions: in a terminal, in Python, with ONNX Runtime alone."""
+    columns = inputs_of(data)
     series = data["series"]
     later = "" if series is None else f" {series['horizon']} rows after it"
     if data["classes"] is None:
@@ -58,15 +76,7 @@ def use(metrics: Metrics) -> list[str | Markup]:
     if series is not None:
         window = f"[batch, {series['history']}], oldest row first"
         written += " (empty where too few rows came before)"
-    better = _better_trees(metrics)
     return [
-        f"The exported student is {title(chosen['candidate'])}, seed {chosen['seed']}: of the "
-        "candidates that can be used, this one has the least mean validation loss, and that seed "
-        "is its best run, each judged beside the other candidates' on the same rows (validation "
-        f"loss {score(chosen['validation'])}). It needs only {columns}; a table "
-        "without the privileged columns will do. "
-        f"{better}Below, DIR is the folder of this page, and NEW_DATA a table (CSV or Parquet) of "
-        "new rows.",
         f"In a terminal; predictions.csv then has, for every row, {written}:",
         code(_COMMAND),
         "The same in Python (it reads student.pt2 and schema.json):",

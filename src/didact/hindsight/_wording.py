@@ -27,6 +27,11 @@ _TITLES = {
     "tram": "tram",
     "ldt": "ldt",
     "trees": "boosted trees",
+    "plain": "plain",
+    "and_mask": "AND-mask",
+    "v_rex": "V-REx",
+    "irm": "IRM",
+    "linear": "linear",
     "oracle": "oracle (ceiling)",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -34,8 +34,8 @@ class Trees:
 
     Attributes:
         best_iteration: rounds that predictions use, from 0, the constant.
-        validation_loss: there, mean log loss in nats or mean squared error. A probability below
-            1e-12 counts as 1e-12.
+        validation_loss: there, mean log loss in nats or mean squared error, without validation
+            rows of the training rows. A probability below 1e-12 counts as 1e-12.
         stopped: whether patience ended the training; if not, it was cut short.
 
     Example:
@@ -88,7 +88,7 @@ class Trees:
         self,
         x: ArrayLike,
         y: ArrayLike,
-        validation: tuple[ArrayLike, ArrayLike],
+        validation: tuple[ArrayLike, ArrayLike] | None,
         *,
         categorical: ArrayLike | None = None,
         classes: int | None = None,
@@ -97,7 +97,7 @@ class Trees:
 
         Args:
             x, y: training rows.
-            validation: (x, y) of the rows by which training ends.
+            validation: (x, y) of the rows by which training ends; None: after ``iterations``.
             categorical: which columns hold codes, bool ``[F]``: whole numbers from 0, at most 255
                 of them; one that no training row has counts as missing.
             classes: how many there are; one more than the largest of training by default. Those
@@ -109,8 +109,11 @@ class Trees:
             DidactError: scikit-learn is not installed.
         """
         rows, labels = _rows("x, y", x, y)
+        whole = validation is None
+        if validation is None:  # what comes below is then of the training rows, and judges nothing
+            validation = x, y
         if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise invalid("validation", "a pair (x, y)", validation)
+            raise invalid("validation", "a pair (x, y), or None", validation)
         rows_v, labels_v = _rows("validation", *validation)
         if rows_v.shape[1] != rows.shape[1]:
             raise invalid("validation", f"rows of {rows.shape[1]} columns", rows_v.shape)
@@ -133,11 +136,13 @@ class Trees:
             judged_by = rows_v[known], np.searchsorted(present, of_v[known])
         model = None
         if present is None or len(present) > 1:
-            model = self._boosted(rows, learnt, judged_by, are_codes)
+            model = self._boosted(rows, learnt, None if whole else judged_by, are_codes)
         # Place 0 is the loss of the constant, before the first tree.
-        scores = [0.0] if model is None else model.validation_score_
+        scores = [0.0] if model is None or whole else model.validation_score_
         self.best_iteration = int(np.argmax(scores))
         self.stopped = model is None or len(scores) - 1 - self.best_iteration >= self.patience
+        if whole and model is not None:
+            self.best_iteration, self.stopped = model.n_iter_, True
         self._model, self._start, self._columns = model, start, rows.shape[1]
         self._present, self._classes = present, size
         self.validation_loss = self._loss(rows_v, labels_v)
@@ -165,7 +170,7 @@ class Trees:
         self,
         rows: NDArray[np.float64],
         labels: NDArray[Any],
-        validation: tuple[NDArray[Any], NDArray[Any]],
+        validation: tuple[NDArray[Any], NDArray[Any]] | None,
         are_codes: NDArray[np.bool_],
     ) -> Any:
         try:
@@ -182,13 +187,15 @@ class Trees:
         model = (HistGradientBoostingRegressor if numbers else HistGradientBoostingClassifier)(
             **self.settings,
             max_iter=self.iterations,
-            early_stopping=True,
+            early_stopping=validation is not None,
             scoring="loss",
             n_iter_no_change=self.patience,
             tol=0.0,
             categorical_features=are_codes,
         )
         with threadpool_limits(1):
+            if validation is None:
+                return model.fit(rows, labels)
             return model.fit(rows, labels, X_val=validation[0], y_val=validation[1])
 
     def _staged(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 - :func:`run_cells` evaluates a function at many configs, each once, through kills and restarts;
   :func:`key` names a config by its content.
 - :func:`search` chooses configs by TPE in fixed batches (:class:`Real`, :class:`Integer`,
-  :class:`Choice` make its space), :func:`best` picks the winning :class:`Trial`.
+  :class:`Choice` make its space), :func:`best` picks the winning :class:`Trial`; :func:`drawn`
+  draws them at random.
 - :func:`locked` holds a folder against a second process.
 - :func:`write_atomic`, :func:`write_json`, :func:`read_json`: files that are there in full or not
   at all.
@@ -20,7 +21,7 @@ from ._key import key
 from ._lock import FolderBusy, locked
 from ._progress import Progress
 from ._search import Searching, Trial, best, search, searching, together
-from ._space import Choice, Integer, Real, Space
+from ._space import Choice, Integer, Real, Space, drawn
 
 __all__ = [
     "Backend",
@@ -37,6 +38,7 @@ __all__ = [
     "best",
     "check_json",
     "cores",
+    "drawn",
     "key",
     "locked",
     "need",

@@ -159,6 +159,12 @@ def test_refused() -> None:
         Encoder.fit(columns, torch.zeros(0, 1), torch.zeros(0, 1, dtype=torch.int64))
 
 
+def test_no_columns_are_no_features() -> None:
+    none = torch.zeros(3, 0), torch.zeros(3, 0, dtype=torch.int64)
+    encoder = Encoder.fit([], *none)
+    assert encoder(*none).shape == (3, encoder.n_features) == (3, 0)
+
+
 def test_rows_of_codes() -> None:
     codes = Codes(torch.arange(6.0).view(3, 2), torch.zeros(3, 0, dtype=torch.int64))
     assert len(codes) == 3

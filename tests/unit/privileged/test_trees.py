@@ -95,6 +95,21 @@ def test_a_run_cut_short_is_told_from_one_that_ended() -> None:
     assert short.validation_loss > free.validation_loss
 
 
+def test_without_validation_every_round_is_used() -> None:
+    """The same trees as scikit-learn's own, which stops at so many rounds."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = x[:, 0] ** 2 + rng.normal(size=200)
+    trees = Trees("regression", iterations=30, seed=0).fit(x, y, None)
+    model = HistGradientBoostingRegressor(max_iter=30, early_stopping=False, random_state=0)
+    assert trees.predict(x) == pytest.approx(model.fit(x, y).predict(x), abs=1e-12)
+    assert (trees.best_iteration, trees.stopped) == (30, True)
+    assert trees.validation_loss == pytest.approx(((trees.predict(x) - y) ** 2).mean())
+    kinds = Trees("classification", iterations=5, seed=0).fit(x, y > 1, None, classes=3)
+    assert kinds.predict(x)[:, 2].tolist() == [0.0] * 200
+    assert kinds.best_iteration == 5
+
+
 def test_same_seed_same_trees() -> None:
     (x, y), (x_v, y_v) = _numbers(200), _numbers(80, 1)
     state = np.random.get_state()[1].tolist()

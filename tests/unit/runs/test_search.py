@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from didact import DidactError, InvalidInput
-from didact.runs import Choice, Integer, MissingExtra, Real, Trial, best, run_cells, search
+from didact.runs import Choice, Integer, MissingExtra, Real, Trial, best, drawn, run_cells, search
 
 SPACE = {
     "rate": Real(1e-4, 1.0, log=True),
@@ -216,3 +216,34 @@ def test_a_missing_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtra, match=r'`optuna`: pip install "didact\[fit\]"'):
         search(SPACE, losses, trials=1)
+
+
+FIRST = {"rate": 0.1, "decay": 0.5, "layers": 2, "width": 64, "act": None, "shape": [3]}
+
+
+def test_drawn_settings_are_of_the_space_and_spread_as_it_says() -> None:
+    found = drawn(SPACE, trials=2001, seed=0, first=FIRST)
+    assert found[0] == FIRST
+    assert all(point[name] in choice for point in found for name, choice in SPACE.items())
+    rate = np.log10([point["rate"] for point in found[1:]])
+    assert np.quantile(rate, [0.25, 0.5, 0.75]) == pytest.approx([-3, -2, -1], abs=0.15)
+    layers = np.bincount([point["layers"] for point in found[1:]])[1:] / 2000
+    assert layers == pytest.approx(np.full(6, 1 / 6), abs=0.03)
+    width = np.array([point["width"] for point in found[1:]])
+    # Even over magnitudes: from 8 to 64 and from 64 to 512 lie three doublings each.
+    assert (width <= 64).mean() == pytest.approx(0.5, abs=0.04)
+    assert {8, 512} <= set(width.tolist())
+    assert {point["act"] for point in found} == {"relu", "tanh", None}
+
+
+def test_more_draws_begin_with_those_of_fewer_and_names_keep_their_values() -> None:
+    many = drawn(SPACE, trials=9, seed=1, first=FIRST)
+    assert drawn(SPACE, trials=4, seed=1, first=FIRST) == many[:4]
+    part = {name: SPACE[name] for name in ("width", "rate")}
+    first = {name: FIRST[name] for name in part}
+    assert drawn(part, trials=9, seed=1, first=first) == [
+        {name: point[name] for name in part} for point in many
+    ]
+    assert drawn(SPACE, trials=9, seed=2, first=FIRST)[1:] != many[1:]
+    with pytest.raises(InvalidInput, match="keys"):
+        drawn(SPACE, trials=2, seed=0, first=first)
