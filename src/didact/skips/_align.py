@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -81,24 +80,25 @@ def aligned_loss(
     # The longest first: those that are still running are the first n, without a copy.
     order = np.argsort(-given.last, kind="stable")
     last, rows = given.last[order], torch.from_numpy(order).to(trajectories.device)
-    x = trajectories.index_select(0, rows)
+    x = given.frames.index_select(0, rows)
     ends = torch.from_numpy(last).to(x.device)
     beyond = torch.arange(x.shape[1], device=x.device) > ends.unsqueeze(1)
     frames = x.detach().masked_fill(beyond.view(*beyond.shape, *[1] * (x.dim() - 2)), 0)
     x = x[:, 0]
-    best = _Best(last)
+    best = _Best(last, ends)
     predictions, soft = [], []
-    total = torch.tensor([], device=x.device)
+    total = torch.full(
+        beyond.shape, torch.inf, device=x.device,
+        dtype=torch.promote_types(x.dtype, torch.float32),
+    )  # fmt: skip
+    total[:, 0] = 0
+    weight = total.masked_fill(total > 0, NEVER)
     for k in range(1, most + 1):
         n = int((last >= k).sum())
         x, _ = called(f, x[:n], frame=frames.shape[2:])
         predictions.append(x)
         with torch.set_grad_enabled(temperature > 0 and torch.is_grad_enabled()):
             costs = of_windows(loss, x, frames[:n])
-        if k == 1:
-            total = costs.new_full(costs.shape, torch.inf)
-            total[:, 0] = 0
-            weight = total.masked_fill(total > 0, NEVER)
         total = best.step(costs.detach(), total[:n], horizon)
         if temperature > 0:
             weight = _sum_before(weight[:n], horizon) - costs / temperature
@@ -110,12 +110,13 @@ def aligned_loss(
     else:
         step, row = np.nonzero(matched >= 0)
         chosen = [
-            x[torch.from_numpy(row[step == k]).to(x.device)] for k, x in enumerate(predictions)
+            each[torch.from_numpy(row[step == k]).to(x.device)]
+            for k, each in enumerate(predictions)
         ]
         target = given.take(frames, row, matched[step, row])
         values = of_frames(loss, torch.cat(chosen), target)
         share = torch.from_numpy(1 / (number[row] * len(last))).to(values)
-        value = values @ share
+        value = (values * share).sum()
     found = np.empty_like(matched)
     found[:, order] = matched
     calls = sum(map(len, predictions))
@@ -131,28 +132,26 @@ def _sum_before(weights: Tensor, width: int) -> Tensor:
 class _Best:
     """The alignment of least mean cost, found step by step. Longest trajectories first."""
 
-    def __init__(self, last: Indices) -> None:
-        self.last = last
-        self.back: list[Indices] = []
-        self.means: list[NDArray[Any]] = []
+    def __init__(self, last: Indices, ends: Tensor) -> None:
+        self.last, self.ends = last, ends.unsqueeze(1)
+        self.back: list[Tensor] = []
+        self.means: list[Tensor] = []
 
     def step(self, costs: Tensor, total: Tensor, horizon: int) -> Tensor:
         """D_k from D_{k−1}: both ``[n, T]``."""
         least, where = least_before(total, horizon)
         total = costs + least
-        self.back.append(where.cpu().numpy())
-        n, k = len(total), len(self.back)
-        mean = np.full(len(self.last), np.inf)
-        mean[:n] = total.cpu().numpy()[np.arange(n), self.last[:n]] / k
-        if np.isnan(mean).any():
-            raise Diverged(f"The loss of step {k - 1} is nan.")
-        self.means.append(mean)
+        self.back.append(where)
+        mean = total.gather(1, self.ends[: len(total)]).squeeze(1) / len(self.back)
+        self.means.append(F.pad(mean, (0, len(self.last) - len(mean)), value=torch.inf))
         return total
 
     def traced(self) -> tuple[Indices, Indices]:
         """Matched frames, ``[K, B]`` with −1 after the end, and the number of steps, ``[B]``."""
-        means = np.stack(self.means)
-        if not np.isfinite(means.min(0)).all():
+        means = torch.stack(self.means).cpu().numpy()
+        if np.isnan(means).any():
+            raise Diverged(f"The loss of step {np.argwhere(np.isnan(means))[0, 0]} is nan.")
+        if np.isinf(means.min(0)).any():
             raise Diverged("The loss of every alignment is infinite.")
         number = means.argmin(0) + 1
         at = self.last.copy()
@@ -160,5 +159,5 @@ class _Best:
         for k in range(len(matched) - 1, -1, -1):
             rows = np.flatnonzero(number > k)
             matched[k, rows] = at[rows]
-            at[rows] = self.back[k][rows, at[rows]]
+            at[rows] = self.back[k].cpu().numpy()[rows, at[rows]]
         return matched, number

@@ -51,11 +51,12 @@ class Cumulants:
         """Squared error of predicted gains on the ways to ``at``: ``[n]``, or ``[n, W]``."""
         each = (-1, *[1] * (at.ndim - 1))
         target = self.until[rows.reshape(each), at] - self.until[rows, start].reshape(each)
-        return self.weight * (gain.view(each) - torch.from_numpy(target).to(gain)).square()
+        gain = gain.view(each).to(torch.promote_types(gain.dtype, torch.float32))
+        return self.weight * (gain - torch.from_numpy(target).to(gain)).square()
 
 
-def check_actions(actions: Tensor, given: Given) -> None:
-    """``[B, T, A]``."""
+def check_actions(actions: Tensor, given: Given) -> Tensor:
+    """``[B, T, A]``, in one piece."""
     batch, padded = given.frames.shape[:2]
     if (
         not isinstance(actions, Tensor)
@@ -63,6 +64,7 @@ def check_actions(actions: Tensor, given: Given) -> None:
         or actions.shape[:2] != (batch, padded)
     ):
         raise invalid("actions", f"a tensor [{batch}, {padded}, A]", _shape(actions))
+    return actions.contiguous()
 
 
 def ahead(

@@ -77,7 +77,7 @@ def check_given(
             )
         later = np.where(seen, steps, padded)[:, ::-1]
         following = np.minimum.accumulate(later, 1)[:, ::-1]
-    given = Given(trajectories, last, seen, following)
+    given = Given(trajectories.contiguous(), last, seen, following)
     if loss is binary_cross_entropy:
         _check_unit(given)
     return given

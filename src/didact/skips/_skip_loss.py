@@ -126,8 +126,8 @@ def skip_loss(
         raise invalid("generator", "a torch.Generator: there is something to draw", None)
     given = check_given(trajectories, lengths, loss, context, observed)
     gains = None if cumulants is None else Cumulants(cumulants, given, cumulant_weight)
-    if actions is not None:
-        check_actions(actions, given)
+    actions = None if actions is None else check_actions(actions, given)
+    trajectories = given.frames
     batch, padded = trajectories.shape[:2]
     frame, device = trajectories.shape[2:], trajectories.device
     width = min(horizon - shortest + 1, padded)
@@ -141,7 +141,9 @@ def skip_loss(
         more = () if actions is None else ahead(given, actions, rows, at, horizon)
         prediction, gain = called(f, x, *more, frame=frame, cumulant=gains is not None)
         if generator is not None:
-            draws = torch.rand(3, batch, generator=generator, device=generator.device)
+            draws = torch.rand(
+                3, batch, generator=generator, device=generator.device, dtype=torch.float32
+            )
             explore, place, truth = draws.cpu().numpy()[:, rows]
         start = at
         low, high = bounds(given, rows, at, last, shortest, horizon)
@@ -178,13 +180,12 @@ def skip_loss(
     values = of_frames(loss, torch.cat(predictions), target)
     if gains is not None:
         values = values + gains.error(torch.cat(gained), rows, start, at)
-    total = values.mean()
     step = np.repeat(np.arange(len(counts)), counts)
-    if not bool(total.isfinite()):
+    if not bool(values.isfinite().all()):
         raise _diverged(values, step, loss)
     matched = np.full((len(counts), batch), -1)
     matched[step, rows] = at
-    return SkipLoss(total, torch.from_numpy(matched).to(device), len(rows), context)
+    return SkipLoss(values.mean(), torch.from_numpy(matched).to(device), len(rows), context)
 
 
 def _diverged(values: Tensor, step: Indices, loss: Loss) -> Diverged:
