@@ -103,7 +103,7 @@ def test_the_page_says_what_is_there_and_what_is_missing(classified: Path) -> No
     assert "IRM: no finite result" in without
     assert "IRM: 1 of 2 trials diverged in a run." in without
     del metrics["verdict"]
-    with pytest.raises(InvalidInput, match="complete.*no verdict"):
+    with pytest.raises(InvalidInput, match=r"complete.*no verdict"):
         report(metrics)
 
 
