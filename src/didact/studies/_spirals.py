@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -92,7 +93,7 @@ class Adversary(nn.Module):
         return label + F.cross_entropy(told, batch.environment)
 
 
-def train_spirals(run: Run, log: Log) -> Record:
+def train_spirals(run: Run, shared: Path, log: Log) -> Record:
     """One run; accuracies by look on training, held-out and test examples.
 
     The two latter have shortcuts drawn anew for each example. ``stopped``: whether it was given up.
