@@ -4,8 +4,9 @@
     python benchmarks/skips.py vectors     # about 2 minutes
 
 Overhead is the CPU time of the loss and its backward pass, less that of the very same calls of f
-and their backward passes, replayed. One thread; the contenders alternate. Before anything is timed
-the loops must give our loss, matches and gradients.
+and their backward passes, replayed; or what it takes when f's answers are played back at no cost.
+One thread; the contenders alternate. Before anything is timed the loops must give our loss, matches
+and gradients.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -44,28 +46,33 @@ class Paper(nn.Module):
         return self.out(self.join(torch.cat([h, x], 1)).relu()).sigmoid()
 
 
-class Cheap(nn.Module):
-    """A model that costs next to nothing: what remains is overhead, without a difference."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x + self.shift).sigmoid()
-
-
 class Recorded(nn.Module):
-    """The model, with what it was called on."""
+    """The model, with what it was called on and what it said."""
 
     def __init__(self, f: nn.Module) -> None:
         super().__init__()
         self.f = f
         self.seen: list[Tensor] = []
+        self.said: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.seen.append(x.detach().requires_grad_(x.requires_grad))
-        return self.f(x)
+        found: Tensor = self.f(x)
+        self.said.append(found.detach())
+        return found
+
+
+class Played(nn.Module):
+    """A model that says the same again, at no cost: what remains is overhead."""
+
+    def __init__(self, said: list[Tensor]) -> None:
+        super().__init__()
+        self.said, self.calls = said, 0
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.said[(self.calls - 1) % len(self.said)] + self.nothing
 
 
 def pixel_wise(prediction: Tensor, target: Tensor) -> Tensor:
@@ -121,6 +128,11 @@ CONTENDERS = {"didact": ours, "loop over trajectories": loop, "literal": literal
 Contender = Callable[[nn.Module, Tensor, Tensor, str], tuple[Tensor, Matched]]
 
 
+def whole(run: Contender, f: nn.Module, x: Tensor, lengths: Tensor, loss: str) -> None:
+    """The loss and its backward pass."""
+    run(f, x, lengths, loss)[0].backward()
+
+
 def replay(f: nn.Module, seen: list[Tensor]) -> None:
     """The calls that were seen, forward and backward, and nothing else."""
     out = [f(x) for x in seen]
@@ -155,53 +167,53 @@ def check(f: nn.Module, x: Tensor, lengths: Tensor, loss: str, names: list[str])
 
 def measure(
     f: nn.Module, x: Tensor, lengths: Tensor, loss: str, names: list[str], repeats: int
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Totals and replays of each contender, in turns."""
-    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
-    for turn in range(repeats + 1):
-        for name in names:
-            recorded = Recorded(f)
-            with torch.no_grad():
-                pass
-            CONTENDERS[name](recorded, x, lengths, loss)[0].backward()
-            f.zero_grad()
-            total = timed(lambda: CONTENDERS[name](f, x, lengths, loss)[0].backward())
-            f.zero_grad()
-            own = timed(lambda: replay(f, recorded.seen))
-            if turn:
-                times[name][0].append(total)
-                times[name][1].append(own)
-    return times
-
-
-def report(times: dict[str, tuple[list[float], list[float]]]) -> None:
-    print("| contender | CPU ms | min … max | f alone, ms | overhead, ms | share | times ours |")
-    print("|---|---|---|---|---|---|---|")
-    ours_over = None
-    for name, (total, own) in times.items():
-        over = statistics.median(a - b for a, b in zip(total, own, strict=True))
-        ours_over = ours_over or over
-        middle = statistics.median(total)
+) -> None:
+    """Each contender with f, f's calls alone, and each contender with f's answers, in turns."""
+    runs: dict[str, list[Callable[[], object]]] = {}
+    for name in names:
+        recorded = Recorded(f)
+        CONTENDERS[name](recorded, x, lengths, loss)[0].backward()
+        runs[name] = [
+            partial(whole, CONTENDERS[name], f, x, lengths, loss),
+            partial(replay, f, recorded.seen),
+            partial(whole, CONTENDERS[name], Played(recorded.said), x, lengths, loss),
+        ]
+        if name == "didact":
+            sizes = [len(seen) for seen in recorded.seen]
+            print(f"{len(sizes)} steps, {sum(sizes)} frames through f.\n")
+    times: dict[str, list[list[float]]] = {name: [[], [], []] for name in names}
+    for _ in range(repeats):
+        for name, three in runs.items():
+            for run, found in zip(three, times[name], strict=True):
+                f.zero_grad()
+                found.append(timed(run))
+    print("| contender | CPU ms | f alone | overhead: difference | overhead: answers played back |")
+    print("|---|---|---|---|---|")
+    for name, (total, own, rest) in times.items():
+        over = [a - b for a, b in zip(total, own, strict=True)]
+        share = 100 * statistics.median(rest) / statistics.median(total)
         print(
-            f"| {name} | {middle:.1f} | {min(total):.1f} … {max(total):.1f} "
-            f"| {statistics.median(own):.1f} | {over:.1f} | {100 * over / middle:.1f} % "
-            f"| {over / ours_over:.1f} |",
+            f"| {name} | {spread(total)} | {spread(own)} | {spread(over)} "
+            f"| {spread(rest)}, {share:.1f} % |",
             flush=True,
         )
     print()
 
 
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} … {max(values):.1f})"
+
+
 def pixels(repeats: int, frames: int) -> None:
     """The paper's network on 126 × 75 frames, two trajectories."""
     torch.manual_seed(0)
-    f = Paper()
+    f, names = Paper(), ["didact", "loop over trajectories"]
     x = torch.rand(2, frames, 3, 126, 75)
     lengths = torch.tensor([frames, frames - 3])
-    check(f, x[:, :8], lengths.clamp_max(8), "bce", ["didact", "loop over trajectories"])
-    print(f"The paper's network, 48 maps, 126 × 75, batch 2, {frames} frames, horizon {HORIZON}.\n")
-    report(measure(f, x, lengths, "bce", ["didact", "loop over trajectories"], repeats))
-    print("The same frames, a model that costs nothing.\n")
-    report(measure(Cheap(), x, lengths, "bce", ["didact", "loop over trajectories"], 5 * repeats))
+    check(f, x[:, :8], lengths.clamp_max(8), "bce", names)
+    print(f"The paper's network, 48 maps, 126 × 75, batch 2, {frames} frames, horizon {HORIZON}:")
+    measure(f, x, lengths, "bce", names, repeats)
 
 
 def vectors(repeats: int) -> None:
@@ -216,15 +228,15 @@ def vectors(repeats: int) -> None:
         lengths = torch.randint(20, 101, (64,))
         names = list(CONTENDERS)
         check(f, x, lengths, loss, names)
-        print(f"MLP 8-64-64-8, 64 trajectories of 20 to 100 states, horizon {HORIZON}, {loss}.\n")
-        report(measure(f, x, lengths, loss, names, repeats))
+        print(f"MLP 8-64-64-8, 64 trajectories of 20 to 100 states, horizon {HORIZON}, {loss}:")
+        measure(f, x, lengths, loss, names, repeats)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["pixels", "vectors"])
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=60)
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{os.cpu_count()} cores, one thread used; Python {platform.python_version()}, torch "
