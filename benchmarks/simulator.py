@@ -99,49 +99,55 @@ def main() -> None:
     next_state, cumulative, *_ = many.arrays
     start = int(drawn[0].start.argmax())
 
-    def hand() -> int:
+    def hand(rate: float) -> int:
         return sum(
-            by_hand(next_state[w], cumulative[w], start, teacher[w], given.updates, 0.1, w)
+            by_hand(next_state[w], cumulative[w], start, teacher[w], given.updates, rate, w)
             for w in range(len(many))
         )
 
-    def ours(rule: Rule, threads: int = 1) -> int:
+    def ours(rule: Rule, rate: float, threads: int = 1) -> int:
         found = simulate(
             rule, many, teacher, updates=given.updates, seed=0, teacher_values=values,
-            checkpoints=1, watched=1, threads=threads,
+            learning_rate=rate, checkpoints=1, watched=1, threads=threads,
         )  # fmt: skip
         return int(found.steps[:, -1].sum())
 
     contenders: dict[str, Any] = {"by hand: on_policy_distill": hand}
-    contenders |= {rule.name: lambda rule=rule: ours(rule) for rule in RULES}
-    for run in contenders.values():
-        run()  # compile
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    lengths = {}
-    for _ in range(given.repeats):
-        for name, run in contenders.items():
-            began = time.process_time()
-            steps = run()
-            times[name].append((time.process_time() - began) / steps * 1e9)
-            lengths[name] = steps / given.updates / len(many)
+    contenders |= {rule.name: lambda rate, rule=rule: ours(rule, rate) for rule in RULES}
     print(
         f"{os.cpu_count()} cores; Python {platform.python_version()}, numpy {np.__version__}; "
-        f"{given.repeats} turns.\n"
+        f"{given.repeats} turns."
     )
-    print("| rule | ns per step | min … max | steps per episode |\n|---|---|---|---|")
-    for name, values_ in times.items():
-        print(
-            f"| {name} | {statistics.median(values_):.0f} | {min(values_):.0f} … "
-            f"{max(values_):.0f} | {lengths[name]:.0f} |"
-        )
+    for title, rate in (("As at the beginning (rate 1e-9)", 1e-9), ("While learning (0.1)", 0.1)):
+        for run in contenders.values():
+            run(rate)  # compile
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        lengths = {}
+        for _ in range(given.repeats):
+            for name, run in contenders.items():
+                began = time.process_time()
+                steps = run(rate)
+                times[name].append((time.process_time() - began) / steps * 1e9)
+                lengths[name] = steps / given.updates / len(many)
+        print(f"\n{title}:\n")
+        print("| rule | ns per step | min … max | steps per episode |\n|---|---|---|---|")
+        for name, values_ in times.items():
+            print(
+                f"| {name} | {statistics.median(values_):.0f} | {min(values_):.0f} … "
+                f"{max(values_):.0f} | {lengths[name]:.0f} |"
+            )
     print("\n| threads | wall s | speed |\n|---|---|---|")
     first = 0.0
     for threads in range(1, (os.cpu_count() or 1) + 1):
-        began = time.perf_counter()
-        ours(n_distill, threads)
-        took = time.perf_counter() - began
-        first = first or took
-        print(f"| {threads} | {took:.2f} | {first / took:.2f} |")
+        took = []
+        for _ in range(given.repeats):
+            began = time.perf_counter()
+            ours(n_distill, 1e-9, threads)
+            took.append(time.perf_counter() - began)
+        first = first or statistics.median(took)
+        print(
+            f"| {threads} | {statistics.median(took):.2f} | {first / statistics.median(took):.2f} |"
+        )
 
 
 if __name__ == "__main__":

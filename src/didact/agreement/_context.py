@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -220,27 +221,30 @@ class _Watch:
 
     def _check(self, grads: dict[str, Tensor]) -> None:
         """Gradients must be those that were seen on their way, by one process or another."""
-        terms, there, rounding = [], [], []
-        for name, grad in grads.items():
+        terms, there, norms, rounding = [], [], [], []
+        # A probe may cancel what is large: rounding is that of the whole gradient, too.
+        of_grads = torch._foreach_norm(list(grads.values()))
+        for (name, grad), norm in zip(grads.items(), of_grads, strict=True):
             ballots = self.seen.get(name)
             if ballots:
                 each = [ballot.terms for ballot in ballots]
                 terms.append(each[0] if len(each) == 1 else torch.cat(each))
                 there.append(ballots[0].project(grad))
+                norms.append(norm.float())
                 rounding.append(ballots[0].rounding)
             else:
                 terms.append(torch.zeros(1, device=grad.device))
                 there.append(grad.abs().sum().float())
+                norms.append(torch.zeros((), device=grad.device))
                 rounding.append(float(self.ranks.count > 1))
         sums = _sums(terms)
         if self.ranks.count > 1:
             sums = self.ranks.add(sums) / self.ranks.count
-        numbers = torch.cat(
-            [sums, torch.stack([t.to(sums.device) for t in there])[None]]
-        ).T.tolist()
-        for name, share, (of_calls, size, here) in zip(grads, rounding, numbers, strict=True):
+        here_too = [torch.stack([t.to(sums.device) for t in row])[None] for row in (there, norms)]
+        numbers = torch.cat([sums, *here_too]).T.tolist()
+        for name, share, (of_calls, size, here, norm) in zip(grads, rounding, numbers, strict=True):
             # Written so that NaN is refused, too.
-            if not abs(of_calls - here) <= share * size:
+            if not abs(of_calls - here) <= share * (size + (norm if math.isfinite(norm) else 0)):
                 raise InvalidInput(
                     f"The gradient of `{name}` should come from calls of its own layer alone. "
                     f"Found another part (a projection of it is {here:g}, of the calls "

@@ -22,9 +22,9 @@ OF_TEACHER, OF_STUDENT = int(Value.TEACHER), int(Value.STUDENT)
 
 
 @compiled
-def softmax(theta: Any, o: Any, p: Any, cumulative: Any, s: Any) -> Any:
+def softmax(theta: Any, o: Any, p: Any, cumulative: Any, s: Any, width: Any) -> Any:
     """Fill row s of p and of its cumulation from row o of θ; return max and Σ exp(θ − max)."""
-    n = p.shape[1]
+    n = len(width)
     top = theta[o, 0]
     for a in range(1, n):
         if theta[o, a] > top:
@@ -107,9 +107,11 @@ def train(
     rates: Any,
     critics: Any,
     limit: Any,
+    width: Any,
 ) -> Any:
     """Updates number ``first`` … of one run, in place; steps made, and episodes cut at the limit.
 
+    ``width`` has the length A; as a tuple it tells the compiler A, which then unrolls loops.
     One update is one episode at fixed θ. What depends on θ is worked out once per episode and
     state, and applied once: g's terms −∇log πθ(a|s) R̂ add up to Σ R̂ (p − 1_a).
     """
@@ -117,7 +119,7 @@ def train(
     control, loss, channel, bootstrap, baseline, span, gate, paid = rule
     learning_rate, critic_rate, discount, anneal, subtract, trace = rates
     values, worth = critics
-    n_states, n_actions = teacher.shape
+    n_states, n_actions = len(teacher), len(width)
     n_effects = len(next_state) // n_states
     # Of each state met in this episode:
     p, own = np.empty((n_states, n_actions)), np.empty((n_states, n_actions))
@@ -153,7 +155,7 @@ def train(
                 count[s] = 0.0
                 pull[s] = 0.0
                 o = observation[s]
-                top, total = softmax(theta, o, p, own, s)
+                top, total = softmax(theta, o, p, own, s, width)
                 if needs_log:
                     norm = top + math.log(total)
                     for a in range(n_actions):

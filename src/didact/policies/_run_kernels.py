@@ -24,6 +24,7 @@ def watch(
     episodes: Any,
     discount: Any,
     limit: Any,
+    width: Any,
     found: Any,
 ) -> None:
     """Means over episodes of a control policy: return, discounted return, H×(π‖πθ), length.
@@ -31,7 +32,7 @@ def watch(
     The cross-entropy is the mean over all states that were met, each as often as it was met.
     """
     next_state, cumulative, reward, effect, start, observation = world
-    n_states, n_actions = teacher.shape
+    n_states, n_actions = len(teacher), len(width)
     n_effects = len(next_state) // n_states
     p, own = np.empty((n_states, n_actions)), np.empty((n_states, n_actions))
     cost, known = np.empty(n_states), np.zeros(n_states, np.bool_)
@@ -43,7 +44,7 @@ def watch(
             if not known[s]:
                 known[s] = True
                 o = observation[s]
-                top, total = softmax(theta, o, p, own, s)
+                top, total = softmax(theta, o, p, own, s, width)
                 norm = top + math.log(total)
                 cost[s] = 0.0
                 for a in range(n_actions):
@@ -81,6 +82,7 @@ def train_all(
     found: Any,
     made: Any,
     thetas: Any,
+    width: Any,
 ) -> None:
     """Every run: train up to each checkpoint, then watch. Runs share nothing but their inputs."""
     next_state, cumulative, reward, effect, start, observation = worlds
@@ -101,6 +103,7 @@ def train_all(
             more, over = train(
                 world, rule, teacher[w], log_teacher[w], teacher_cumulative[w],
                 teacher_values[w], theta, state, done, schedule[c] - done, rates, critics, limit,
+                width,
             )  # fmt: skip
             steps += more
             cut += over
@@ -110,7 +113,7 @@ def train_all(
             for q in range(len(controls)):
                 watch(
                     world, controls[q], teacher[w], log_teacher[w], teacher_cumulative[w],
-                    theta, eyes, watched, rates[2], limit, found[r, c, q],
+                    theta, eyes, watched, rates[2], limit, width, found[r, c, q],
                 )  # fmt: skip
         if keep:
             thetas[r] = theta

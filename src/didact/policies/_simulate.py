@@ -14,6 +14,9 @@ from ._rule import Control, Rule, Span, Value, check_discount
 from ._threads import set_threads
 from ._worlds import Floats, Worlds, cumulated, policy_table
 
+UNROLLED = 4
+"""Actions for which there is code of its own: those of a grid world."""
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -168,6 +171,7 @@ def simulate(
         found,
         made,
         kept,
+        (0,) * actions if actions == UNROLLED else np.zeros(actions, dtype=np.int8),
     )  # fmt: skip
     return Simulated(
         schedule,

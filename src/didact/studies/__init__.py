@@ -7,6 +7,13 @@ all of them on one page. ``STUDIES`` are all.
 
 from . import (
     _dials,
+    _ilc_correlations,
+    _ilc_environments,
+    _ilc_label_noise,
+    _ilc_memorization,
+    _ilc_random_gradients,
+    _ilc_spirals,
+    _ilc_surfaces,
     _ldt_ablations,
     _ldt_life,
     _ldt_model_based,
@@ -40,6 +47,13 @@ STUDIES = (
     _pd_corridor.study,
     _pd_divergences.study,
     _pd_variance.study,
+    _ilc_spirals.study,
+    _ilc_environments.study,
+    _ilc_correlations.study,
+    _ilc_random_gradients.study,
+    _ilc_surfaces.study,
+    _ilc_memorization.study,
+    _ilc_label_noise.study,
 )
 
 __all__ = [

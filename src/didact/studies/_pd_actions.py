@@ -25,7 +25,7 @@ class Config:
 
     worlds: int = 1000
     """Random grid worlds, up to 40 actions."""
-    worlds_of_many: int = 100
+    worlds_of_many: int = 50
     """Worlds with more actions than that."""
     actions: tuple[int, ...] = (4, 40, 400, 4000)
     """Of which four move."""

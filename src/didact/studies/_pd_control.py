@@ -138,7 +138,15 @@ def _speed(found: dict[tuple[float, str], list[Cell]]) -> Any:
             certain = [pairs[w][0] for w in worlds]
             a, b = (np.array([each[w][1] for w in worlds]) for each in (pairs, others))
             ratio = b / a if name == "cross_entropy" else a / b
-            axes.plot(certain, ratio, ".", markersize=2, label=f"T = {temperature:g}", alpha=0.5)
+            axes.plot(
+                certain,
+                ratio,
+                ".",
+                markersize=2,
+                label=f"T = {temperature:g}",
+                alpha=0.5,
+                rasterized=True,
+            )
         axes.set(xlabel="teacher's determinism, mean max π", title=f"ratio of areas: {name}")
         axes.set_ylim(0, 4)
         axes.axhline(1, color="0.5", linewidth=0.8)

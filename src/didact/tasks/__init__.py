@@ -12,26 +12,35 @@
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
+- :func:`funnel_board`, :func:`room_runner`: films of a ball and of a runner, :class:`Trajectories`
+  of pictures; :func:`funnel_label` and :func:`room_label` tell from frames how they ended,
+  :func:`save_trajectories`, :func:`load_trajectories` and :func:`animation` are for files (the
+  extra ``didact[skips]``).
 """
 
 from .._checks import MissingExtra
+from ._animation import animation
 from ._cifar10 import cifar10
 from ._corridor import corridor, oscillation_mdp
 from ._dials import Dials, dials
+from ._funnel_board import funnel_board
 from ._grid_world import GridWorld, grid_world
 from ._life import Life, game_of_life
 from ._mdp import MDP, random_mdp
 from ._mnist import mnist
 from ._mujoco import Rollouts, mujoco_rollouts
+from ._outcomes import funnel_label, room_label
 from ._pictures import Pictures
 from ._register import register_environments
 from ._reward_model import RewardModel, RewardScale
+from ._room_runner import room_runner
 from ._simulate import simulate
 from ._simulator import Environment
 from ._spirals import Spirals, spirals
 from ._table import as_table
 from ._task_a import TaskA, task_a
 from ._task_b import TaskB, task_b
+from ._trajectories import Trajectories, load_trajectories, save_trajectories
 
 __all__ = [
     "MDP",
@@ -47,17 +56,25 @@ __all__ = [
     "Spirals",
     "TaskA",
     "TaskB",
+    "Trajectories",
+    "animation",
     "as_table",
     "cifar10",
     "corridor",
     "dials",
+    "funnel_board",
+    "funnel_label",
     "game_of_life",
     "grid_world",
+    "load_trajectories",
     "mnist",
     "mujoco_rollouts",
     "oscillation_mdp",
     "random_mdp",
     "register_environments",
+    "room_label",
+    "room_runner",
+    "save_trajectories",
     "simulate",
     "spirals",
     "task_a",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from .._checks import Diverged, check_choice, check_integer
+from ._parallel import in_processes
 from ._simulator import Environment, needed, simulator_of
 
 Array = NDArray[np.float64]
@@ -86,9 +86,10 @@ def mujoco_rollouts(
     needed("gymnasium", "mujoco")
     seeds = SeedSequence(seed).spawn(rollouts)
     chunks = [seeds[start : start + CHUNK] for start in range(0, rollouts, CHUNK)]
+    run = partial(_chunk, environment, steps)
     parts: list[Rollouts] = []
     done = 0
-    with _simulated(environment, chunks, steps, min(jobs, len(chunks))) as results:
+    with in_processes(run, chunks, jobs, "mujoco") as results:
         for part in results:
             parts.append(part)
             done += len(part.label)
@@ -97,27 +98,7 @@ def mujoco_rollouts(
     return Rollouts(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-@contextmanager
-def _simulated(
-    environment: str, chunks: list[list[SeedSequence]], steps: int, jobs: int
-) -> Iterator[Iterator[Rollouts]]:
-    if jobs == 1:
-        yield (_chunk(environment, chunk, steps) for chunk in chunks)
-        return
-    (joblib,) = needed("joblib")
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-    run = joblib.delayed(_chunk)
-    results = pool(run(environment, chunk, steps) for chunk in chunks)
-    try:
-        yield results
-    finally:
-        # Ends the workers if our caller leaves early; joblib then warns of what was asked for.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            results.close()
-
-
-def _chunk(environment: str, seeds: list[SeedSequence], steps: int) -> Rollouts:
+def _chunk(environment: str, steps: int, seeds: list[SeedSequence]) -> Rollouts:
     with simulator_of(environment) as (simulator, messages):
         rows = [_example(simulator, np.random.default_rng(seed), steps) for seed in seeds]
     if messages:

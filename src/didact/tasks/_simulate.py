@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
-from .._checks import DidactError, check_choice, invalid
+from .._checks import check_choice, invalid
 from ._mujoco import mujoco_rollouts
 from ._simulator import Environment, needed
 from ._table import as_table
+from ._whole import whole
 
 ENVIRONMENTS: dict[str, Environment] = {name.lower(): name for name in get_args(Environment)}
 
@@ -55,25 +55,13 @@ def simulate(
     if out.suffix not in (".csv", ".parquet"):
         raise invalid("out", "a file that ends in .csv or .parquet", str(out))
     needed("pandas", *(["pyarrow"] if out.suffix == ".parquet" else []))
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        # First, so that a folder that cannot be written does not cost a simulation.
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
+    # Opened first, so that a folder that cannot be written does not cost a simulation.
+    with whole(out) as file:
         table = as_table(
             mujoco_rollouts(ENVIRONMENTS[task], rollouts, seed=seed, jobs=jobs, progress=progress)
         )
-        with open(temporary, "wb") as file:
-            if out.suffix == ".csv":
-                table.to_csv(file, index=False)
-            else:
-                table.to_parquet(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
-    except OSError as error:
-        raise DidactError(f"Cannot write `{out}`: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if out.suffix == ".csv":
+            table.to_csv(file, index=False)
+        else:
+            table.to_parquet(file, index=False)
     return out

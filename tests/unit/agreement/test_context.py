@@ -198,6 +198,20 @@ def test_gradients_accumulate_over_batches() -> None:
         torch.testing.assert_close(grad, expected[key], rtol=1e-9, atol=1e-12)
 
 
+def test_an_example_that_outweighs_all_others_is_no_foreign_part() -> None:
+    # Where the probe's signs cancel it, the others are as small as the rounding of the gradient.
+    x = torch.randn(40, 256, generator=torch.Generator().manual_seed(0))
+    small = 1e-7 * torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
+    for first in range(6):
+        for second in range(first):
+            delta = small.clone()
+            delta[0, first], delta[0, second] = 1.0, -1.0
+            model = nn.Linear(256, 6)
+            with agreement(model, threshold=0.2) as found:
+                (model(x) * delta).sum().backward()
+            assert found.environments == 40
+
+
 def test_dropout_under_equal_masks() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)).double()

@@ -10,8 +10,8 @@ from didact.policies import RULES, Control, Loss, Value, n_distill, recommend, r
 
 
 def test_every_answer_gets_a_rule_that_can_be_used() -> None:
-    for acts, trust, critic, reward, gradient, copy in product(
-        (True, False), ("good", "flawed", "adversarial"), *[(True, False)] * 4
+    for acts, trust, critic, reward, gradient, copy, many in product(
+        (True, False), ("good", "flawed", "adversarial"), *[(True, False)] * 5
     ):
         if trust == "adversarial" and not reward and acts:
             with pytest.raises(InvalidInput, match="`reward`"):
@@ -19,7 +19,7 @@ def test_every_answer_gets_a_rule_that_can_be_used() -> None:
             continue
         found = recommend(
             student_acts=acts, teacher=trust, teacher_critic=critic, reward=reward,
-            gradient=gradient, deterministic_copy=copy,
+            gradient=gradient, deterministic_copy=copy, many_actions=many,
         )  # fmt: skip
         rule = found.rule
         assert found.reasons
@@ -30,7 +30,7 @@ def test_every_answer_gets_a_rule_that_can_be_used() -> None:
             assert rule.loss is Loss.NONE
         if trust == "good" and gradient:
             assert rule.is_gradient
-        if trust == "good" and acts and not copy:
+        if trust == "good" and acts and (many or not copy):
             assert rule.loss is Loss.CROSS_ENTROPY
         assert str(found).startswith(rule.name)
 
@@ -38,6 +38,7 @@ def test_every_answer_gets_a_rule_that_can_be_used() -> None:
 def test_the_cases_of_the_text() -> None:
     assert recommend().rule.name == "exp_entropy_regularised"
     assert recommend(deterministic_copy=False).rule is n_distill
+    assert recommend(many_actions=True).rule is n_distill
     assert recommend(gradient=False).rule.name == "on_policy_distill"
     flawed = recommend(teacher="flawed", teacher_critic=True, reward=True)
     assert flawed.rule.name == "value_gated+R"

@@ -1,0 +1,127 @@
+"""How many environments it takes: figure B.6."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._ilc_spirals import FOUND, PAPER, value
+from ._numbers import markdown, mean
+from ._spirals import Method, Run, reached, train_spirals
+from ._study import Cell, Rounds, Study
+
+SETTINGS: dict[Method, dict[str, Any]] = {
+    "and_mask": FOUND,
+    "plain": {name: v for name, v in PAPER.items() if name not in ("threshold", "rescale")},
+}
+LABELS: dict[Method, str] = {"and_mask": "AND-mask", "plain": "plain"}
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Config:
+    """How many environments it takes: figure B.6."""
+
+    environments: tuple[int, ...] = (8, 32, 128, 512, 1024)
+    """D. Epochs are 3000/D: training takes as long for every D."""
+    methods: tuple[Method, ...] = ("and_mask", "plain")
+    """Which methods to run, with one setting each."""
+    seeds: int = 2
+    """Repetitions; the numbers of the paper are not stated."""
+    rows: int = 1280
+    """Training examples of each environment."""
+    passes: int = 3000
+    """Epochs are passes/D."""
+    shortcut_scale: float = 1.0
+    """Standard deviation of the shortcuts, the mechanism's being 1."""
+    test_rows: int = 2000
+    """Test examples."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def plan(config: Config, shared: Path) -> Rounds:
+    """Both methods for every D; a step sees 32 environments at most, which take turns."""
+    yield [
+        Run(
+            method=method, settings=SETTINGS[method], seed=seed, environments=environments,
+            at_once=AT_ONCE, rows=config.rows, passes=max(config.passes, environments),
+            shortcut_scale=config.shortcut_scale, test_rows=config.test_rows, device=config.device,
+        )
+        for method in config.methods
+        for environments in config.environments
+        for seed in range(config.seeds)
+    ]  # fmt: skip
+
+
+def _groups(cells: Sequence[Cell]) -> dict[Method, dict[int, list[Cell]]]:
+    """By method and D; of the folder's other runs those of the same setting count, too."""
+    sizes: dict[Any, int] = defaultdict(int)
+    kept = [cell for cell in cells if cell.run.settings == SETTINGS.get(cell.run.method)]
+    for cell in kept:
+        sizes[cell.run.rows, cell.run.shortcut_scale] += 1
+    size = max(sizes, key=lambda key: sizes[key], default=None)
+    found: dict[Method, dict[int, list[Cell]]] = {method: defaultdict(list) for method in SETTINGS}
+    for cell in kept:
+        if (cell.run.rows, cell.run.shortcut_scale) == size:
+            found[cell.run.method][cell.run.environments].append(cell)
+    return found
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Accuracies at the end of training, in per cent."""
+    groups = _groups(cells)
+    rows = []
+    for environments in sorted({d for by_d in groups.values() for d in by_d}):
+        row = [str(environments)]
+        for by_d in groups.values():
+            ends = [reached(cell.record) for cell in by_d.get(environments, [])]
+            row += [str(len(ends)), f"{mean([100 * end.training for end in ends]):.1f}"]
+            row.append(f"{mean([100 * end.test for end in ends]):.1f}")
+        rows.append(row)
+    header = ["environments"]
+    for method in groups:
+        header += ["seeds", f"{LABELS[method]}: training", "test"]
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Figure B.6."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for (method, by_d), color in zip(_groups(cells).items(), ("C0", "C3"), strict=True):
+        counts = sorted(by_d)
+        for name, style in (("training", ":"), ("test", "-")):
+            means = [
+                mean([100 * getattr(reached(cell.record), name) for cell in by_d[d]]).value
+                for d in counts
+            ]
+            label = f"{LABELS[method]}, {name}"
+            axes.plot(counts, means, style, marker="o", markersize=3, color=color, label=label)
+    axes.set(xlabel="environments", ylabel="accuracy in %", ylim=(40, 102))
+    axes.set_xscale("log", base=2)
+    axes.legend(frameon=False, fontsize="small")
+    return {"figure-b.6": figure}
+
+
+study = Study(
+    name="ilc-environments",
+    claim="Neitz' thesis, figure B.6: without the mask, training finds the mechanism only from "
+    "about 1,024 environments on.",
+    version=1,
+    config=Config,
+    run=Run,
+    full=Config(environments=tuple(2**k for k in range(2, 13)), seeds=10),
+    smoke=Config(environments=(2, 4), seeds=1, rows=32, passes=8, test_rows=20),
+    plan=plan,
+    train=train_spirals,
+    value=value,
+    table=table,
+    plot=plot,
+    records="ilc-spirals",
+)
