@@ -91,17 +91,6 @@ def paired_bootstrap(
         True
     """
     values = matrix("difference", difference)
-    means, factor = resampled_means(values, groups, resamples, level, seed)
-    return percentiles(float(values.mean()), means, level).wider(factor)
-
-
-def resampled_means(
-    values: Floats, groups: ArrayLike | None, resamples: int, level: float, seed: int
-) -> tuple[Floats, float]:
-    """Means of ``values`` ``[seeds, rows]`` on resamples, and what their interval lacks.
-
-    The draws depend on ``seed`` and the shape alone: those of two candidates are the same.
-    """
     index = group_index(groups, values.shape[1])
     sizes = np.bincount(index).astype(np.float64)
     sums = np.stack([np.bincount(index, row) for row in values])
@@ -109,7 +98,8 @@ def resampled_means(
         weights @ (sums @ counts) / (sizes @ counts)
         for weights, counts in draws(len(values), len(sizes), resamples, seed)
     ]
-    return np.array(means), widening(sums.astype(np.float64), sizes, level)
+    found = percentiles(float(values.mean()), np.array(means), level)
+    return found.wider(widening(sums.astype(np.float64), sizes, level))
 
 
 def widening(sums: Floats, sizes: Floats, level: float) -> float:

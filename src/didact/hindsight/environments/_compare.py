@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._bootstrap import Floats, Interval, percentiles, resampled_means
+from .._bootstrap import Floats, Interval, draws, group_index, percentiles, widening
 from .._scores import RANGES, Resampled
 
 RESAMPLES = 4000
@@ -27,46 +27,88 @@ class Gain:
 
 
 def compare(
-    plain: Sequence[Floats], other: Sequence[Floats], *, level: float, resamples: int = RESAMPLES
-) -> Gain:
-    """Gains with intervals from resampled rows and seeds; the environments are taken as given.
+    losses: Mapping[str, Sequence[Floats]],
+    *,
+    to: str,
+    level: float,
+    resamples: int = RESAMPLES,
+) -> dict[str, Gain]:
+    """Gains on one candidate, with intervals from resampled rows and seeds.
 
-    Every environment's rows and seeds are drawn by themselves, the same for both. Where there are
-    few seeds its draws are moved away from their mean as in
-    :func:`~didact.hindsight._bootstrap.paired_bootstrap`, by the factor of the difference; mean and
-    worst are then taken draw by draw.
+    The environments are taken as given; the rows and seeds of each are drawn by themselves, the
+    same for all candidates. Where there are few seeds the draws are moved away from their mean as
+    in :func:`~didact.hindsight._bootstrap.paired_bootstrap`, by the factor of the difference; mean
+    and worst are then taken draw by draw.
 
     Args:
-        plain, other: losses ``[seeds, rows]`` of each environment.
+        losses: candidate → losses ``[seeds, rows]`` of each environment.
+        to: whom the others are compared with, plain training.
         level: of each interval.
         resamples: how many.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> plain = [rng.uniform(0.9, 1.1, (3, 50)), rng.uniform(1.9, 2.1, (3, 40))]
-        >>> gain = compare(plain, [plain[0], plain[1] / 2], level=0.95)
+        >>> losses = {"plain": plain, "half": [plain[0], plain[1] / 2]}
+        >>> gain = compare(losses, to="plain", level=0.95)["half"]
         >>> round(gain.mean.mean, 2), round(gain.worst.mean, 2), gain.worst.low > 0.9
-        (0.5, 0.99, True)
+        (0.5, 1.0, True)
     """
-    each, gains, ones, others = [], [], [], []
-    for e, (a, b) in enumerate(zip(plain, other, strict=True)):
-        centre = float((a - b).mean())
-        difference, factor = resampled_means(a - b, None, resamples, level, seed=e)
-        of_plain, _ = resampled_means(a, None, resamples, level, seed=e)
-        most = float(a.mean())  # no loss is below 0
-        each.append(percentiles(centre, difference, level).wider(factor).within(-np.inf, most))
-        gains.append(_wide(difference, centre, factor))
-        ones.append(_wide(of_plain, most, factor))
-        others.append(_wide(of_plain - difference, float(b.mean()), factor))
-    losses = [float(a.mean()) for a in plain]
-    mean = float(np.mean([interval.mean for interval in each]))
-    worst = max(losses) - max(float(b.mean()) for b in other)
-    of_worst = np.max(ones, axis=0) - np.max(others, axis=0)
-    return Gain(
-        tuple(each),
-        percentiles(mean, np.mean(gains, axis=0), level).within(-np.inf, float(np.mean(losses))),
-        percentiles(worst, of_worst, level).within(-np.inf, max(losses)),
+    names = [to, *(name for name in losses if name != to)]
+    each: dict[str, list[Interval]] = {name: [] for name in names}
+    gains: dict[str, list[Floats]] = {name: [] for name in names}
+    ours: dict[str, list[Floats]] = {name: [] for name in names}
+    theirs: dict[str, list[Floats]] = {name: [] for name in names}
+    for e in range(len(losses[to])):
+        stacked = np.stack([losses[name][e] for name in names])
+        means, drawn = stacked.mean((1, 2)), _drawn(stacked, resamples, seed=e)
+        for k, name in enumerate(names):
+            factor = _factor(stacked[0] - stacked[k], level)
+            gains[name].append(_wide(drawn[0] - drawn[k], means[0] - means[k], factor))
+            theirs[name].append(_wide(drawn[0], means[0], factor))
+            ours[name].append(_wide(drawn[k], means[k], factor))
+            each[name].append(_interval(means[0] - means[k], gains[name][-1], means[0], level))
+    whole = {name: [float(loss.mean()) for loss in losses[name]] for name in names}
+    mean = {name: float(np.mean(of)) for name, of in whole.items()}
+    worst = {name: max(of) for name, of in whole.items()}
+    return {
+        name: Gain(
+            tuple(each[name]),
+            _interval(mean[to] - mean[name], np.mean(gains[name], axis=0), mean[to], level),
+            _interval(
+                worst[to] - worst[name],
+                np.max(theirs[name], axis=0) - np.max(ours[name], axis=0),
+                worst[to],
+                level,
+            ),
+        )
+        for name in names[1:]
+    }
+
+
+def _drawn(losses: Floats, resamples: int, seed: int) -> Floats:
+    """Means of ``[candidates, seeds, rows]`` on resamples, ``[candidates, resamples]``."""
+    index = group_index(None, losses.shape[2])
+    sizes = np.bincount(index).astype(np.float64)
+    sums = np.stack([[np.bincount(index, row) for row in of] for of in losses])
+    return np.stack(
+        [
+            (sums @ counts) @ weights / (sizes @ counts)
+            for weights, counts in draws(losses.shape[1], len(sizes), resamples, seed)
+        ],
+        axis=1,
     )
+
+
+def _factor(difference: Floats, level: float) -> float:
+    index = group_index(None, difference.shape[1])
+    sums = np.stack([np.bincount(index, row) for row in difference])
+    return widening(sums, np.bincount(index).astype(np.float64), level)
+
+
+def _interval(centre: float, drawn: Floats, most: float, level: float) -> Interval:
+    """No gain is larger than the loss that there was."""
+    return percentiles(float(centre), drawn, level).within(-np.inf, most)
 
 
 def summary(

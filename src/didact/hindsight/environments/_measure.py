@@ -54,11 +54,7 @@ def measure(
         for name, of in predictions.items()
     }
     truth = [(amounts if table.classes is None else y)[own] for own in rows]
-    gains = {
-        name: compare(losses[PLAIN], of, level=LEVEL)
-        for name, of in losses.items()
-        if name != PLAIN
-    }
+    gains = compare(losses, to=PLAIN, level=LEVEL)
     candidates = {
         name: _record(table, searched, predictions.get(name), truth, gains.get(name))
         for name, searched in found.items()

@@ -5,7 +5,7 @@ import pytest
 
 from didact.hindsight._bootstrap import paired_bootstrap
 from didact.hindsight._scores import resampled
-from didact.hindsight.environments._compare import compare, summary
+from didact.hindsight.environments._compare import Gain, compare, summary
 
 
 def _losses(seed: int, seeds: int = 3) -> list[np.ndarray]:
@@ -13,10 +13,14 @@ def _losses(seed: int, seeds: int = 3) -> list[np.ndarray]:
     return [rng.gamma(2.0, 0.3 + 0.2 * e, size=(seeds, 40 + 10 * e)) for e in range(3)]
 
 
+def _compare(plain: list[np.ndarray], other: list[np.ndarray], **options: float) -> Gain:
+    return compare({"other": other, "plain": plain}, to="plain", **options)["other"]  # type: ignore[arg-type]
+
+
 def test_means_are_those_of_rows_and_the_worst_is_each_ones_own() -> None:
     plain, other = _losses(0), _losses(1)
     other[0] = other[0] + 5  # the worst of the other is its first, that of plain its last
-    gain = compare(plain, other, level=0.95, resamples=200)
+    gain = _compare(plain, other, level=0.95, resamples=200)
     means = [float(a.mean() - b.mean()) for a, b in zip(plain, other, strict=True)]
     assert [interval.mean for interval in gain.environments] == pytest.approx(means)
     assert gain.mean.mean == pytest.approx(np.mean(means))
@@ -26,7 +30,7 @@ def test_means_are_those_of_rows_and_the_worst_is_each_ones_own() -> None:
 
 def test_in_one_environment_it_is_the_paired_bootstrap() -> None:
     plain, other = _losses(0)[:1], _losses(1)[:1]
-    gain = compare(plain, other, level=0.9, resamples=300)
+    gain = _compare(plain, other, level=0.9, resamples=300)
     alone = paired_bootstrap(plain[0] - other[0], resamples=300, level=0.9, seed=0)
     for found in (gain.environments[0], gain.mean, gain.worst):
         assert (found.mean, found.low, found.high) == pytest.approx(
@@ -34,12 +38,21 @@ def test_in_one_environment_it_is_the_paired_bootstrap() -> None:
         )
 
 
+def test_every_candidate_has_the_draws_that_it_has_alone() -> None:
+    plain, one, two = _losses(0), _losses(1), _losses(2)
+    both = compare({"a": one, "plain": plain, "b": two}, to="plain", level=0.95, resamples=50)
+    assert list(both) == ["a", "b"]
+    assert both["b"] == _compare(plain, two, level=0.95, resamples=50)
+
+
 def test_equals_have_no_gain_and_nobody_gains_more_than_all() -> None:
     plain = _losses(0)
-    for interval in compare(plain, plain, level=0.95, resamples=100).environments:
+    for interval in _compare(plain, plain, level=0.95, resamples=100).environments:
         assert (interval.low, interval.mean, interval.high) == (0, 0, 0)
     nothing = [np.zeros_like(loss) for loss in plain]
-    gain = compare([loss[:2] for loss in plain], [loss[:2] for loss in nothing], level=0.99)
+    gain = _compare(
+        [loss[:2] for loss in plain], [loss[:2] for loss in nothing], level=0.99, resamples=300
+    )
     assert gain.mean.high <= np.mean([loss[:2].mean() for loss in plain]) + 1e-12
 
 
@@ -53,7 +66,7 @@ def test_the_interval_of_the_mean_covers() -> None:
             effect = rng.normal(0, 0.1, size=(4, 1))  # of a training run
             plain.append(base + rng.normal(0, 0.3, size=(4, rows)))
             other.append(base - gain + effect + rng.normal(0, 0.3, size=(4, rows)))
-        found = compare(plain, other, level=0.9, resamples=150).mean
+        found = _compare(plain, other, level=0.9, resamples=150).mean
         hit += found.low <= truth.mean() <= found.high
     assert 0.82 * tries <= hit  # at least 90 % but for the 2 σ of 60 tries
 

@@ -13,7 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from didact import InvalidInput
 from didact.hindsight import fit_environments, predict, report
 from didact.hindsight._metrics import FORMAT as HINDSIGHT
+from didact.hindsight._prepare import Question
+from didact.hindsight.environments import _parts
 from didact.hindsight.environments._metrics import CANDIDATES, FORMAT, NETWORKS
+from didact.hindsight.environments._prepare import Table, prepare
+from didact.hindsight.environments._rivals import fit_rival
 
 SITES = ["north", "south", "east", "west"]
 
@@ -140,20 +144,25 @@ def test_the_model_predicts_rows_of_a_new_site_without_the_column(classified: Pa
     assert columns == {"a", "größe", "farbe"}
 
 
-def test_the_scores_of_the_linear_model_are_scikit_learns(tmp_path: Path) -> None:
-    """The protocol by hand for one candidate: scale, fit and test with each site left out."""
-    table = _table().drop(columns=["farbe", "amount"])
-    metrics = _fit(table.fillna({"a": 0.0}), tmp_path)
-    table = table.fillna({"a": 0.0})
-    y = (table["class"] == "yes").to_numpy().astype(int)
-    x = table[["a", "größe"]].to_numpy()
-    for name in SITES:
-        out = (table["site"] == name).to_numpy()
+def _prepare(table: pd.DataFrame, folder: Path) -> tuple[Table, dict[str, Any]]:
+    table.to_csv(folder / "table.csv", index=False)
+    return prepare(folder / "table.csv", Question("class", drop=("amount",), group="site"))
+
+
+def test_a_rival_is_scikit_learns_scaled_and_fitted_on_the_other_sites(tmp_path: Path) -> None:
+    frame = _table().drop(columns="farbe").fillna({"a": 0.0})
+    table, _ = _prepare(frame, tmp_path)
+    y = (frame["class"] == "yes").to_numpy().astype(int)
+    x = frame[["a", "größe"]].to_numpy()
+    for part, name in enumerate(table.parts.names):
+        out = (frame["site"] == name).to_numpy()
+        data = table.prepared((part,))
+        assert data.split.test.tolist() == np.flatnonzero(out).tolist()
+        found = fit_rival("linear", data, {"l2": 0.5}, seed=0)["probability"]
         mean, scale = x[~out].mean(0), x[~out].std(0)
-        model = LogisticRegression().fit((x[~out] - mean) / scale, y[~out])
-        p = model.predict_proba((x[out] - mean) / scale)[np.arange(out.sum()), y[out]]
-        found = metrics["candidates"]["linear"]["runs"][name][0]["test"]["log_loss"]
-        assert found == pytest.approx(-np.log(p).mean(), abs=1e-4)
+        model = LogisticRegression(C=2.0).fit((x[~out] - mean) / scale, y[~out])
+        expected = model.predict_proba((x[out] - mean) / scale)
+        assert found[out] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_environment_that_is_tested_touches_nothing(tmp_path: Path) -> None:
@@ -236,12 +245,23 @@ def test_a_number_of_three_sites_keeps_what_cannot_be_chosen(tmp_path: Path) -> 
     assert predict(tmp_path / "fit", tmp_path / "new.csv", tmp_path / "out.csv") == len(table)
 
 
-def test_more_than_eight_sites_are_left_out_in_eight_parts(tmp_path: Path) -> None:
-    sites = [f"s{e}" for e in range(9)]
-    metrics = _fit(_table(30, sites).drop(columns="farbe"), tmp_path, epochs=1)
+def test_many_sites_are_left_out_several_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_parts, "MOST_PARTS", 3)
+    metrics = _fit(_table().drop(columns="farbe"), tmp_path, epochs=1)
     choices = metrics["candidates"]["plain"]["choices"]
-    assert sorted(len(choice["left_out"]) for choice in choices) == [1] * 7 + [2]
-    assert list(metrics["candidates"]["plain"]["test"]) == sites
+    assert sorted(len(choice["left_out"]) for choice in choices) == [1, 1, 2]
+    assert list(metrics["candidates"]["plain"]["test"]) == sorted(SITES)
+    together = next(p for p, choice in enumerate(choices) if len(choice["left_out"]) == 2)
+    table, _ = prepare(tmp_path / "table.csv", Question("class", group="site"))
+    settings = metrics["candidates"]["linear"]["choices"][together]["settings"]
+    found = fit_rival("linear", table.prepared((together,)), settings, seed=0)["probability"]
+    y = table.prepared(()).y.numpy()
+    for name in choices[together]["left_out"]:
+        rows = np.flatnonzero(table.frame["site"] == name)
+        recorded = metrics["candidates"]["linear"]["runs"][name][0]["test"]["log_loss"]
+        assert recorded == pytest.approx(-np.log(found[rows, y[rows]]).mean())
 
 
 @pytest.mark.parametrize(
@@ -303,9 +323,9 @@ def test_columns_that_tell_the_site_are_warned_of(tmp_path: Path) -> None:
     table["ward"] = table["site"] + "-" + (table.index % 2).astype(str)
     table["lab"] = table["a"].mask(table["site"] == "east")
     table["only"] = (table.index % 3) * (table["site"] == "west")
-    warnings = _fit(table, tmp_path, epochs=1)["data"]["warnings"]
-    assert "No two environments share a value of column `ward`: at a new one it tells nothing. " \
-        "Drop it." in warnings  # fmt: skip
+    warnings = _prepare(table, tmp_path)[1]["warnings"]
+    said = "No two environments share a value of column `ward`: at a new one it tells nothing."
+    assert f"{said} Drop it." in warnings
     assert any(
         w.startswith("Column `lab` is missing in 100% of the rows of east") for w in warnings
     )

@@ -154,11 +154,12 @@ def test_it_ends_when_all_that_is_held_out_has(monkeypatch: pytest.MonkeyPatch) 
     assert max(last) + 5 <= len(found.training)
 
 
-def test_divergence_is_named() -> None:
+@pytest.mark.parametrize("candidate", NETWORKS)
+def test_divergence_is_named(candidate: str) -> None:
     rows, site = _rows()
     broken = Rows(rows.x * torch.nan, rows.x_star, rows.present, rows.y, rows.label)
-    with pytest.raises(Diverged, match=r"`irm` diverged in epoch 1"):
-        _train("irm", broken, site)
+    with pytest.raises(Diverged, match=f"`{candidate}` diverged in epoch 1"):
+        _train(candidate, broken, site)
 
 
 def _sites_with_codes(seed: int, new: int = 6, rows: int = 128) -> tuple[Rows, Tensor]:
