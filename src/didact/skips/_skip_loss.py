@@ -23,8 +23,8 @@ class SkipLoss:
 
     Attributes:
         loss: mean over all steps of all trajectories together.
-        matched: index of the frame that each prediction was matched with, ``[steps, B]``; −1
-            after a trajectory has ended.
+        matched: index, from 0, of the frame that each prediction was matched with, ``[steps, B]``;
+            −1 after a trajectory has ended.
         evaluations: frames that f was called on, which is steps of all trajectories.
         context: frames that each trajectory started from.
     """
@@ -80,21 +80,21 @@ def skip_loss(
             ``f(x, actions [n, H, A], mask [n, H])``: those from t on, and which of them lie before
             T; the others are 0.
         trajectories: ``[B, T, *frame]``.
-        lengths: frames of each trajectory, ``[B]``; what lies beyond is never looked at. None: T.
+        lengths: frames of each trajectory, ``[B]``; what lies beyond may be anything. None: T.
         horizon: H, the longest skip, in frames.
         shortest: the shortest. A window that would begin beyond T is {T}.
         exploration: μ. Schedules: :func:`linear`, :func:`cosine`.
         teacher_forcing: ε (scheduled sampling). Schedules: :func:`reciprocal`.
         loss: L(x̂, x), number by number, averaged here over the frame: called on ``[n, *frame]``
-            and on ``[n, window, *frame]``. The cross-entropy of one frame costs what that of a
-            window does.
+            and on ``[n, window, *frame]``.
         generator: every draw comes from it, at each step ``torch.rand(3, B)``: whether to explore,
-            where in the window, whether to feed back x_t. None where nothing is left to chance.
+            where in the window, whether to feed back x_t. None if nothing is left to chance.
         observed: bool ``[B, T]``; frames that are missing are neither matched nor fed back, and may
             hold anything. The first must be there; T is the last that is. A window in which none
             is, is the next that is.
-        cumulants: ``[B, T]``, of which each belongs to the arrival at its frame. f returns a pair
-            (frame, cumulant ``[n]``), whose target is the sum over the skip, up to x_t (eq. 2.3).
+        cumulants: ``[B, T]``, of which each belongs to the arrival at its frame, be that frame
+            missing or not. f returns a pair (frame, cumulant ``[n]``), whose target is the sum over
+            the skip, up to x_t (eq. 2.3).
         cumulant_weight: of its squared error, which is part of L.
         actions: ``[B, T, A]``; each leads from its frame to the next.
         context: k, frames that a trajectory starts from. f is called on the last k that it

@@ -102,7 +102,7 @@ def _drawn(losses: Floats, resamples: int, seed: int) -> Floats:
 
 def _factor(difference: Floats, level: float) -> float:
     index = group_index(None, difference.shape[1])
-    sums = np.stack([np.bincount(index, row) for row in difference])
+    sums = np.stack([np.bincount(index, row) for row in difference]).astype(np.float64)
     return widening(sums, np.bincount(index).astype(np.float64), level)
 
 
