@@ -61,6 +61,14 @@ class Edge(NamedTuple):
     y: int
     upright: bool
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return (0, 1) if self.upright else (1, 0)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return self.x + self.size[0] / 2, self.y + self.size[1] / 2
+
 
 def draw_rooms(generator: Generator) -> list[Room]:
     """The rooms of a building, the first one first.

@@ -37,19 +37,24 @@ class Canvas:
             height * FINE / 2 + middle[1] * self._scale,
         )
 
-    def polygon(self, corners: Sequence[Point], colour: Colour) -> None:
-        """Draw a convex polygon of the still world."""
-        places = [self._place(corner) for corner in corners]
-        rows, columns = self._within([(x, y, 0.0) for x, y in places], 1)
-        across = np.arange(columns.start, columns.stop) + 0.5
-        down = np.arange(rows.start, rows.stop)[:, None] + 0.5
-        sides = np.array(
-            [
-                (x1 - x0) * (down - y0) - (y1 - y0) * (across - x0)
-                for (x0, y0), (x1, y1) in zip(places, places[1:] + places[:1], strict=True)
-            ]
-        )
-        self._points[rows, columns][(sides >= 0).all(0) | (sides <= 0).all(0)] = colour
+    def polygons(self, shapes: Sequence[Sequence[Point]], colour: Colour) -> None:
+        """Draw convex polygons of the still world, all with the same number of corners."""
+        corners = np.array([[self._place(corner) for corner in shape] for shape in shapes])
+        low = np.floor(corners.min(1)).astype(np.int64)
+        size = np.ceil(corners.max(1)).astype(np.int64) - low
+        columns = low[:, :1] + np.arange(size[:, 0].max())
+        rows = low[:, 1:] + np.arange(size[:, 1].max())
+        # [shape, row, column, side]: on which side of which side of a polygon a point is.
+        x, y = corners[:, None, None, :, 0], corners[:, None, None, :, 1]
+        to_x, to_y = np.roll(x, -1, axis=-1), np.roll(y, -1, axis=-1)
+        across, down = columns[:, None, :, None] + 0.5 - x, rows[:, :, None, None] + 0.5 - y
+        side = (to_x - x) * down - (to_y - y) * across
+        # Corners may be given in either direction.
+        which, row, column = ((side >= 0).all(-1) | (side <= 0).all(-1)).nonzero()
+        row, column = rows[which, row], columns[which, column]
+        height, width, _ = self._points.shape
+        seen = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        self._points[row[seen], column[seen]] = colour
 
     def frames(self, discs: Iterable[Sequence[Disc]]) -> NDArray[np.uint8]:
         """The world with discs on it, the later ones above the earlier.
@@ -64,7 +69,7 @@ class Canvas:
         pictures = []
         for frame in discs:
             places = [(*self._place(centre), radius * self._scale) for centre, radius, _ in frame]
-            rows, columns = self._within(places, FINE)
+            rows, columns = self._around(places)
             patch = self._points[rows, columns].copy()
             for (x, y, radius), (_, _, colour) in zip(places, frame, strict=True):
                 across = np.arange(columns.start, columns.stop) + 0.5 - x
@@ -78,14 +83,12 @@ class Canvas:
     def _place(self, point: Point) -> Point:
         return self._origin[0] + point[0] * self._scale, self._origin[1] - point[1] * self._scale
 
-    def _within(
-        self, places: Sequence[tuple[float, float, float]], grid: int
-    ) -> tuple[slice, slice]:
-        """The rows and columns that places with a radius touch, in whole cells of ``grid``."""
+    def _around(self, places: Sequence[tuple[float, float, float]]) -> tuple[slice, slice]:
+        """The rows and columns that discs (x, y, radius) touch, in whole pixels."""
         spans = []
         for axis, end in ((1, self._points.shape[0]), (0, self._points.shape[1])):
-            low = math.floor(min(place[axis] - place[2] for place in places) / grid) * grid
-            high = math.ceil(max(place[axis] + place[2] for place in places) / grid) * grid
+            low = math.floor(min(place[axis] - place[2] for place in places) / FINE) * FINE
+            high = math.ceil(max(place[axis] + place[2] for place in places) / FINE) * FINE
             spans.append(slice(min(max(low, 0), end), min(max(high, 0), end)))
         return spans[0], spans[1]
 
@@ -96,7 +99,8 @@ def _coarser(span: slice) -> slice:
 
 def _mean(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = points.shape[0] // FINE, points.shape[1] // FINE
-    blocks = points.reshape(height, FINE, width, FINE, 3).sum(axis=(1, 3), dtype=np.uint16)
+    rows = points.reshape(height, FINE, width * FINE * 3).sum(axis=1, dtype=np.uint16)
+    blocks = rows.reshape(height, width, FINE, 3).sum(axis=2, dtype=np.uint16)
     # Half a unit is added: rounded, not cut off.
     mean: NDArray[np.uint8] = ((blocks + FINE**2 // 2) // FINE**2).astype(np.uint8)
     return mean

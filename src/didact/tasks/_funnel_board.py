@@ -44,9 +44,9 @@ BASKETS: tuple[Colour, ...] = (
 
 
 class Obstacle(NamedTuple):
-    """A convex polygon that does not move; friction and restitution are its own."""
+    """Convex pieces of four corners that do not move; friction and restitution are their own."""
 
-    corners: list[Point]
+    pieces: list[list[Point]]
     colour: Colour
     friction: float
     restitution: float
@@ -144,7 +144,7 @@ def draw_board(generator: Generator, perturbed: bool) -> Board:
                 )
                 bouncy = generator.uniform() < 0.5
                 restitution = 0.6 if bouncy and not perturbed else 0.02
-                obstacles += _funnel(generator, middle, restitution)
+                obstacles.append(_funnel(generator, middle, restitution))
                 if i == 0:
                     platforms.append(middle[0])
     width, thickness = PLATFORM
@@ -152,7 +152,7 @@ def draw_board(generator: Generator, perturbed: bool) -> Board:
     for x, colour in zip(platforms, BASKETS, strict=True):
         left, right, bottom = x - width / 2, x + width / 2, top - thickness
         corners = [(left, top), (left, bottom), (right, bottom), (right, top)]
-        obstacles.append(Obstacle(corners, colour, friction=1.0, restitution=0.0))
+        obstacles.append(Obstacle([corners], colour, friction=1.0, restitution=0.0))
     return Board(obstacles, platforms, start)
 
 
@@ -165,10 +165,10 @@ def _slider(generator: Generator, middle: Point, sign: int | None) -> Obstacle:
         (middle[0] + a * along[0] + b * across[0], middle[1] + a * along[1] + b * across[1])
         for a, b in ((-half, 0.1), (-half, -0.1), (half, -0.1), (half, 0.1))
     ]
-    return Obstacle(corners, BLACK, friction=0.5, restitution=0.1)
+    return Obstacle([corners], BLACK, friction=0.5, restitution=0.1)
 
 
-def _funnel(generator: Generator, middle: Point, restitution: float) -> list[Obstacle]:
+def _funnel(generator: Generator, middle: Point, restitution: float) -> Obstacle:
     """Two mirrored walls, steep at the mouth and at the spout: y ∝ arcsin(2/π arcsin x)."""
     gap = generator.uniform(2.09, 2.2) * RADIUS
     height = generator.uniform(1.4, 1.52)
@@ -177,14 +177,13 @@ def _funnel(generator: Generator, middle: Point, restitution: float) -> list[Obs
     unit = np.linspace(-1, 1, 16)
     inner = gap / 2 + slope * (unit + 1) / 2
     up = middle[1] + height / math.pi * np.arcsin(2 / math.pi * np.arcsin(unit))
-    walls = []
+    pieces = []
     for side in (-1, 1):
         near, far = middle[0] + side * inner, middle[0] + side * (inner + thickness)
         for k in range(len(unit) - 1):
             corners = [(near[k], up[k]), (near[k + 1], up[k + 1])]
-            corners += [(far[k + 1], up[k + 1]), (far[k], up[k])]
-            walls.append(Obstacle(corners, BLACK, friction=0.5, restitution=restitution))
-    return walls
+            pieces.append([*corners, (far[k + 1], up[k + 1]), (far[k], up[k])])
+    return Obstacle(pieces, BLACK, friction=0.5, restitution=restitution)
 
 
 def fall(board: Board, restitution: float) -> tuple[list[Point], float] | None:
@@ -216,7 +215,7 @@ def draw(board: Board, path: list[Point], pixels: int) -> NDArray[np.uint8]:
     height, width = (math.ceil(length * pixels) for length in WINDOW)
     canvas = Canvas(height, width, pixels=pixels, middle=MIDDLE, colour=WHITE)
     for obstacle in board.obstacles:
-        canvas.polygon(obstacle.corners, obstacle.colour)
+        canvas.polygons(obstacle.pieces, obstacle.colour)
     traces = [[], *([(place, RADIUS, TRACE)] for place in path)]
     return canvas.frames(
         [*trace, (place, RADIUS, BALL)] for trace, place in zip(traces, path, strict=False)
@@ -237,8 +236,9 @@ def _space(board: Board, restitution: float) -> tuple[pymunk.Space, pymunk.Body]
     disc.friction = disc.elasticity = 1.0
     space.add(ball, disc)
     for obstacle in board.obstacles:
-        shape = pymunk.Poly(space.static_body, obstacle.corners)
-        shape.friction = math.sqrt(0.5 * obstacle.friction)
-        shape.elasticity = max(restitution, obstacle.restitution)
-        space.add(shape)
+        for corners in obstacle.pieces:
+            shape = pymunk.Poly(space.static_body, corners)
+            shape.friction = math.sqrt(0.5 * obstacle.friction)
+            shape.elasticity = max(restitution, obstacle.restitution)
+            space.add(shape)
     return space, ball

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 STEP, MOST_STEPS, AFTER = 0.1, 300, 6
 """AFTER: steps that are seen after the arrival."""
-RADIUS, SEEN_RADIUS, HALF_WALL = 0.24, 0.4, 0.1
+FINER = 4
+"""Steps of the solver in a step of the simulation: in one, the runner would sink into walls."""
+RADIUS, SEEN_RADIUS, WALL = 0.24, 0.4, 0.2
 DIRECT, EXPLORE, DRAG = 10.0, 3.5, 5.0
 OUTSIDE: Colour = (38, 38, 38)
 ROOM: Colour = (255, 255, 255)
-WALL: Colour = (0, 0, 0)
+BLACK: Colour = (0, 0, 0)
 DOOR: Colour = (230, 242, 255)
 RUNNER: Colour = (0, 204, 0)
 RED: Colour = (255, 128, 128)
@@ -98,24 +100,27 @@ def draw(rooms: list[Room], label: int, path: list[Point], pixels: int) -> NDArr
     canvas = Canvas(size, size, pixels=pixels, middle=middle, colour=OUTSIDE)
     first = rooms[0]
     (decoy,) = (room for room in first.behind if room is not first.following)
-    colours = {first.last: (RED, BLUE)[label], decoy.last: (BLUE, RED)[label]}
-    for room in rooms:
-        box = (room.x, room.y, room.x + room.width, room.y + room.height)
-        canvas.polygon(_corners(*box), colours.get(room, ROOM))
-    for room in rooms:
-        if room.door is not None:
-            x, y = room.door.middle
-            along, across = (0.25, 0.5) if room.door.dx else (0.5, 0.25)
-            canvas.polygon(_corners(x - along, y - across, x + along, y + across), DOOR)
-    for wall in walls(rooms):
-        ends = wall.x, wall.y, wall.x + (not wall.upright), wall.y + wall.upright
-        low, high = (end - HALF_WALL for end in ends[:2]), (end + HALF_WALL for end in ends[2:])
-        canvas.polygon(_corners(*low, *high), WALL)
+    canvas.polygons([_corners(room.middle, room.width, room.height) for room in rooms], ROOM)
+    for room, colour in ((first.last, (RED, BLUE)[label]), (decoy.last, (BLUE, RED)[label])):
+        canvas.polygons([_corners(room.middle, room.width, room.height)], colour)
+    doors = [room.door for room in rooms if room.door is not None]
+    sizes = [(0.5, 1.0) if door.dx else (1.0, 0.5) for door in doors]
+    canvas.polygons(
+        [_corners(door.middle, *size) for door, size in zip(doors, sizes, strict=True)], DOOR
+    )
+    canvas.polygons(
+        [_corners(wall.middle, *(WALL + length for length in wall.size)) for wall in walls(rooms)],
+        BLACK,
+    )
     return canvas.frames([(place, SEEN_RADIUS, RUNNER)] for place in path)
 
 
-def _corners(left: float, bottom: float, right: float, top: float) -> list[Point]:
-    return [(left, bottom), (right, bottom), (right, top), (left, top)]
+def _corners(middle: Point, width: float, height: float) -> list[Point]:
+    x, y = middle
+    return [
+        (x + side * width / 2, y + end * height / 2)
+        for side, end in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    ]
 
 
 def walk(rooms: list[Room], generator: Generator, perturbed: bool) -> list[Point] | None:
@@ -133,11 +138,13 @@ def walk(rooms: list[Room], generator: Generator, perturbed: bool) -> list[Point
             here = room
             force = DIRECT if generator.uniform() < 0.5 or perturbed else EXPLORE
         goal = _goal(room, (x, y))
-        runner.force = (
+        pull = (
             force * float(np.sign(goal[0] - x)) - DRAG * runner.velocity.x,
             force * float(np.sign(goal[1] - y)) - DRAG * runner.velocity.y,
         )
-        space.step(STEP)
+        for _ in range(FINER):
+            runner.force = pull  # The solver forgets it after each of its steps.
+            space.step(STEP / FINER)
         steps += 1
         x, y = runner.position
         if end is None:
@@ -183,8 +190,8 @@ def _space(rooms: list[Room]) -> tuple[pymunk.Space, pymunk.Body]:
     space.add(runner, disc)
     # In an order of their own: a set's would not be the same in every process.
     for wall in sorted(walls(rooms)):
-        end = wall.x + (not wall.upright), wall.y + wall.upright
-        shape = pymunk.Segment(space.static_body, (wall.x, wall.y), end, HALF_WALL)
+        end = wall.x + wall.size[0], wall.y + wall.size[1]
+        shape = pymunk.Segment(space.static_body, (wall.x, wall.y), end, WALL / 2)
         shape.friction, shape.elasticity = 0.4, 0.3
         space.add(shape)
     return space, runner

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
         InvalidInput: if the file is missing or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Trajectories(*(torch.from_numpy(arrays[name]) for name in Trajectories._fields))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise invalid("path", "a file of trajectories", os.fspath(path)) from error
