@@ -19,7 +19,8 @@ from ._numbers import Mean, markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study
 
 Mask = Literal["xor", "and"]
-Source = Literal["mechanism", "shortcut"]
+Start = Literal["torch", "kaiming"]
+Source = Literal["mechanism", "shortcut", "neither", "mechanism − neither", "shortcut − neither"]
 SHOWN = 300
 """Components of a scatter plot."""
 
@@ -30,6 +31,9 @@ class Run:
 
     seed: int
     """Of data and weights."""
+    start: Start = "torch"
+    """torch: its own initial weights; kaiming: those of the authors' training, with which outputs
+    are large at first."""
     environments: int = 16
     """d."""
     batch: int = 1024
@@ -50,6 +54,8 @@ class Config:
 
     seeds: int = 10
     """Networks, with data of their own."""
+    starts: tuple[Start, ...] = get_args(Start)
+    """Initial weights: torch's own, or those of the authors' training; the paper does not say."""
     environments: int = 16
     """d."""
     batch: int = 1024
@@ -64,9 +70,10 @@ def plan(config: Config, shared: Path) -> Rounds:
     """A network for each seed."""
     yield [
         Run(
-            seed=seed, environments=config.environments, batch=config.batch, width=config.width,
-            shortcut_scale=config.shortcut_scale,
+            seed=seed, start=start, environments=config.environments, batch=config.batch,
+            width=config.width, shortcut_scale=config.shortcut_scale,
         )
+        for start in config.starts
         for seed in range(config.seeds)
     ]  # fmt: skip
 
@@ -75,8 +82,9 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     """Gradients of an untrained network.
 
     By mask, source and τ: ``correlation`` of the components that the mask leaves with those of the
-    source alone, and ``slope`` of the regression line, both in units of their deviations at τ = 0;
-    ``kept``: the share that is left. ``shown``: some components for a picture.
+    source alone (``neither``: of data that say nothing of the label), and ``slope`` of the
+    regression line, both in units of their deviations at τ = 0; ``kept``: the share that is left.
+    ``shown``: some components for a picture.
     """
     began = time.process_time()
     generator = torch.Generator().manual_seed(run.seed)
@@ -86,7 +94,9 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        net = leaky_perceptron(data.x.shape[1], run.width, run.depth)
+        net = leaky_perceptron(
+            data.x.shape[1], run.width, run.depth, kaiming=run.start == "kaiming"
+        )
     parameters = list(net.parameters())
 
     def gradients(x: Tensor) -> list[Tensor]:
@@ -100,17 +110,21 @@ def train(run: Run, shared: Path, log: Log) -> Record:
         ]
         return [torch.stack(same) for same in zip(*each, strict=True)]
 
-    def shuffled(columns: slice) -> Tensor:
-        """Data in which these columns belong to another example."""
+    def without(*columns: slice) -> Tensor:
+        """The mean gradient of data in which these columns belong to other examples."""
         x = data.x.clone()
-        x[:, columns] = x[torch.randperm(len(x), generator=generator)][:, columns]
-        return x
+        for part in columns:
+            x[:, part] = x[torch.randperm(len(x), generator=generator)][:, part]
+        return _flat([g.mean(0) for g in gradients(x)])
 
     both = gradients(data.x)
+    of_mechanism, of_shortcut = slice(2), slice(2, None)
+    mechanism, shortcut = without(of_shortcut), without(of_mechanism)
+    neither = without(of_mechanism, of_shortcut)
     alone: dict[Source, Tensor] = {
-        "mechanism": _flat([g.mean(0) for g in gradients(shuffled(slice(2, None)))]),
-        "shortcut": _flat([g.mean(0) for g in gradients(shuffled(slice(2)))]),
-    }
+        "mechanism": mechanism, "shortcut": shortcut, "neither": neither,
+        "mechanism − neither": mechanism - neither, "shortcut − neither": shortcut - neither,
+    }  # fmt: skip
     unit = float(_flat([g.mean(0) for g in both]).std())
     thresholds = [2 * k / run.environments for k in range(run.environments // 2 + 1)]
     found: dict[str, Any] = {
@@ -130,7 +144,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
                 correlation, slope = regression(*pair)
                 found["correlation"][mask][source].append(correlation)
                 found["slope"][mask][source].append(slope)
-            if run.seed == 0 and tau in (0.5, 1.0):
+            if run.seed == 0 and tau == 0.5:
                 places = left.nonzero()[:, 0]
                 order = torch.randperm(len(places), generator=generator)[:SHOWN]
                 some = places[order]
@@ -171,74 +185,80 @@ def _means(cells: Sequence[Cell], name: str, mask: Mask, source: Source, k: int)
 
 def table(cells: Sequence[Cell]) -> str:
     """Correlations at every τ."""
-    cells = _largest(cells)
     rows = []
-    for k, tau in enumerate(cells[0].record["thresholds"] if cells else []):
-        row = [f"{tau:g}"]
-        for mask in get_args(Mask):
-            row.append(f"{mean([cell.record['kept'][mask][k] for cell in cells]).value:.2%}")
-            row += [
-                f"{_means(cells, 'correlation', mask, source, k):.2f}"
-                for source in get_args(Source)
-            ]
-        rows.append(row)
-    header = ["τ"]
-    for mask in get_args(Mask):
-        name = f"{mask.upper()}-mask"
-        header += [f"{name} keeps", f"{name}: mechanism", f"{name}: shortcut"]
-    return markdown(header, rows)
+    for start, same in _largest(cells).items():
+        for mask in ("and", "xor"):
+            for k, tau in enumerate(same[0].record["thresholds"]):
+                kept = mean([cell.record["kept"][mask][k] for cell in same]).value
+                correlations = [
+                    f"{_means(same, 'correlation', mask, source, k):.2f}"
+                    for source in get_args(Source)
+                ]
+                rows.append([start, mask.upper(), f"{tau:g}", f"{kept:.2%}", *correlations])
+    return markdown(["start", "mask", "τ", "left", *get_args(Source)], rows)
 
 
-def _largest(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of the largest batches, at one scale of the shortcuts, in the order of seeds."""
-    size = max(((c.run.environments, c.run.batch, c.run.width) for c in cells), default=None)
-    same = [c for c in cells if (c.run.environments, c.run.batch, c.run.width) == size]
-    scale = max((c.run.shortcut_scale for c in same), default=None)
-    return sorted(
-        (c for c in same if c.run.shortcut_scale == scale), key=lambda cell: cell.run.seed
-    )
+def _largest(cells: Sequence[Cell]) -> dict[Start, list[Cell]]:
+    """Those of the largest batches, at one scale of the shortcuts, by their initial weights."""
+    sizes = {(c.run.environments, c.run.batch, c.run.width, c.run.shortcut_scale): c for c in cells}
+    size = max(sizes, default=None)
+    found: dict[Start, list[Cell]] = {}
+    for cell in sorted(
+        cells, key=lambda cell: (-get_args(Start).index(cell.run.start), cell.run.seed)
+    ):
+        run = cell.run
+        if (run.environments, run.batch, run.width, run.shortcut_scale) == size:
+            found.setdefault(run.start, []).append(cell)
+    return dict(reversed(found.items()))
+
+
+STYLES: dict[Source, tuple[str, str]] = {
+    "mechanism": ("C0", "-"), "shortcut": ("C3", "--"), "neither": ("0.5", ":")
+}  # fmt: skip
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figure 3.7: correlations against τ, and the regressions behind them."""
     from matplotlib.figure import Figure
 
-    cells = _largest(cells)
-    styles: dict[Source, tuple[str, str]] = {"mechanism": ("C0", "-"), "shortcut": ("C3", "--")}
-    curves = Figure(figsize=(7.5, 3), layout="constrained")
-    for axes, mask in zip(curves.subplots(1, 2, sharey=True), get_args(Mask), strict=True):
-        thresholds = cells[0].record["thresholds"]
-        for source, (color, style) in styles.items():
-            means = [_means(cells, "correlation", mask, source, k) for k in range(len(thresholds))]
-            drawn = [(tau, m) for tau, m in zip(thresholds, means, strict=True) if m.n]
-            axes.plot(
-                [tau for tau, _ in drawn], [m.value for _, m in drawn], style, color=color,
-                label=source,
-            )  # fmt: skip
-            axes.fill_between(
-                [tau for tau, _ in drawn], [m.low for _, m in drawn], [m.high for _, m in drawn],
-                color=color, alpha=0.2, linewidth=0,
-            )  # fmt: skip
-        axes.set(title=f"{mask.upper()}-mask", xlabel="τ", ylim=(-0.1, 1.05))
-        if mask == "xor":
-            axes.invert_xaxis()
-    curves.axes[0].set_ylabel("correlation with the masked gradient")
-    curves.axes[1].legend(frameon=False, fontsize="small")
-    return {"figure-3.7": curves, "regressions": _regressions(cells, styles)}
+    groups = _largest(cells)
+    figure = Figure(figsize=(7.5, 2.7 * len(groups)), layout="constrained")
+    grid = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
+    for row, (start, same) in zip(grid, groups.items(), strict=True):
+        for axes, mask in zip(row, get_args(Mask), strict=True):
+            thresholds = same[0].record["thresholds"]
+            for source, (color, style) in STYLES.items():
+                means = [
+                    _means(same, "correlation", mask, source, k) for k in range(len(thresholds))
+                ]
+                drawn = [(tau, m) for tau, m in zip(thresholds, means, strict=True) if m.n]
+                places = [tau for tau, _ in drawn]
+                axes.plot(places, [m.value for _, m in drawn], style, color=color, label=source)
+                axes.fill_between(
+                    places, [m.low for _, m in drawn], [m.high for _, m in drawn],
+                    color=color, alpha=0.2, linewidth=0,
+                )  # fmt: skip
+            axes.set(title=f"{mask.upper()}-mask, {start} weights", xlabel="τ", ylim=(-0.3, 1.1))
+            if mask == "xor":
+                axes.invert_xaxis()
+    figure.supylabel("correlation with the masked gradient", fontsize="medium")
+    grid[0][1].legend(frameon=False, fontsize="small")
+    first = next(iter(groups.values()))
+    return {"figure-3.7": figure, "regressions": _regressions(first)}
 
 
-def _regressions(cells: Sequence[Cell], styles: dict[Source, tuple[str, str]]) -> Any:
+def _regressions(cells: Sequence[Cell]) -> Any:
     from matplotlib.figure import Figure
 
-    panels: list[tuple[Mask, float]] = [("xor", 0.5), ("and", 0.0), ("and", 0.5), ("and", 1.0)]
+    panels: list[tuple[Mask, float]] = [("xor", 0.5), ("and", 0.0), ("and", 0.5), ("and", 0.75)]
     figure = Figure(figsize=(11, 3), layout="constrained")
     for axes, (mask, tau) in zip(figure.subplots(1, 4, sharey=True), panels, strict=True):
         if tau not in cells[0].record["thresholds"]:
             continue
         k = cells[0].record["thresholds"].index(tau)
-        for source, (color, style) in styles.items():
+        for source, (color, style) in STYLES.items():
             points = cells[0].record["shown"][mask].get(f"{tau:g}")
-            if points:
+            if points and source != "neither":
                 axes.plot(points["update"], points[source], ".", color=color, alpha=0.2)
             for cell in cells:
                 slope = cell.record["slope"][mask][source][k]
@@ -246,7 +266,7 @@ def _regressions(cells: Sequence[Cell], styles: dict[Source, tuple[str, str]]) -
                     axes.plot([-3, 3], [-3 * slope, 3 * slope], style, color=color, linewidth=1)
         title = "all components" if tau == 0 else f"{mask.upper()}-mask, τ = {tau:g}"
         axes.set(title=title, xlabel="masked gradient", xlim=(-4, 4), ylim=(-4, 4))
-    figure.axes[0].set_ylabel("mechanism (—), shortcut (- -)")
+    figure.axes[0].set_ylabel("mechanism —, shortcut - -, neither ···")
     return figure
 
 

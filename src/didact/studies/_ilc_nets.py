@@ -13,8 +13,13 @@ def leaky_perceptron(
     *,
     batch_norm: bool = False,
     dropout: float = 0.0,
+    kaiming: bool = True,
 ) -> nn.Sequential:
-    """Hidden layers with LeakyReLU, from torch's global generator as the authors' code starts."""
+    """Hidden layers with LeakyReLU.
+
+    Weights come from torch's global generator: Kaiming normal with biases of 0.01, as in the
+    authors' code, or torch's own, with which outputs start nearer to 0.
+    """
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers.append(nn.Linear(inputs, width))
@@ -26,7 +31,7 @@ def leaky_perceptron(
         inputs = width
     layers.append(nn.Linear(inputs, outputs))
     for layer in layers:
-        if isinstance(layer, nn.Linear):
+        if kaiming and isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
             nn.init.constant_(layer.bias, 0.01)
     return nn.Sequential(*layers)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-
+from ..runs import Choice, drawn
 from ._numbers import markdown, mean
 from ._spirals import Method, Run, reached, train_spirals
 from ._study import Cell, Record, Rounds, Study
@@ -24,15 +23,11 @@ LABELS: dict[Candidate, str] = {
 }  # fmt: skip
 PAPER: dict[str, Any] = {
     "width": 256, "depth": 3, "batch": 128, "optimizer": "adam", "learning_rate": 1e-2,
-    "l2": 1e-4, "threshold": 1.0, "rescale": True,
+    "batch_norm": False, "dropout": 0.0, "l2": 1e-4, "threshold": 1.0, "rescale": True,
 }  # fmt: skip
-"""The thesis' best setting; rescaling it "often found helpful"."""
+"""The thesis' best setting, with rescaling, which it "often found helpful"."""
 FOUND: dict[str, Any] = {**PAPER, "threshold": 0.8}
-"""The AND-mask's first trial here."""
-FIRST: dict[str, Any] = {
-    name: PAPER[name] for name in ("width", "depth", "batch", "optimizer", "learning_rate")
-}
-"""The others' first trial, beside what is theirs alone."""
+"""The AND-mask's first trial here; the others' has the same width, depth, batch and optimizer."""
 SEARCH_SEED = 1000
 
 
@@ -74,52 +69,49 @@ def method_of(candidate: Candidate) -> Method:
     return candidate if candidate in get_args(Method) else "plain"  # type: ignore[return-value]
 
 
-def space(candidate: Candidate, config: Config) -> dict[str, Sequence[Any]]:
+def space(candidate: Candidate, config: Config) -> dict[str, Choice]:
     """Tables B.1 and B.2; V-REx, which the paper does not have, by IRM's."""
-    found: dict[str, Sequence[Any]] = {
+    found = {
         "width": config.widths, "depth": config.depths, "batch": config.batches,
-        "optimizer": ("adam", "sgd"), "learning_rate": (1e-3, 1e-2, 1e-1),
+        "optimizer": ("adam", "sgd"), "learning_rate": (1e-2, 1e-3, 1e-1),
     }  # fmt: skip
-    if candidate == "dropout":
-        found["dropout"] = (0.5,)
-    if candidate == "batch_norm":
-        found["batch_norm"] = (True,)
-    if candidate == "l1":
-        found["l1"] = (1e-6, 1e-5, 1e-4)
-    if candidate == "l2":
-        found["l2"] = (1e-4, 1e-5, 1e-3)
-    if candidate == "dann":
-        del found["depth"]
-        found["reversal"] = (1.0, 0.1, 10.0)  # not stated in the paper
-    if candidate in ("irm", "v_rex"):
-        found |= {
-            "learning_rate": (1e-3, 1e-2, 1e-1, 1.0), "batch_norm": (False, True),
+    own: dict[Candidate, dict[str, Sequence[Any]]] = {
+        "dropout": {"dropout": (0.5,)},
+        "batch_norm": {"batch_norm": (True,)},
+        "l1": {"l1": (1e-5, 1e-6, 1e-4)},
+        "l2": {"l2": (1e-4, 1e-5, 1e-3)},
+        "dann": {"depth": (2,), "reversal": (1.0, 0.1, 10.0)},  # the paper states no weight
+        "irm": {
+            "learning_rate": (1e-2, 1e-3, 1e-1, 1.0), "batch_norm": (False, True),
             "penalty": (100.0, 10.0, 1000.0), "annealing": (0, 1, 2, 4, 8),
-        }  # fmt: skip
-    if candidate == "and_mask":
-        found |= {
-            "batch_norm": (False, True), "dropout": (0.0, 0.5), "threshold": (1.0, 0.9, 0.8),
+        },
+        "and_mask": {
+            "batch_norm": (False, True), "dropout": (0.0, 0.5), "threshold": (0.8, 0.9, 1.0),
             "rescale": (True, False),
             # One of both or none.
-            "weights": ({}, *({"l1": v} for v in (1e-6, 1e-5, 1e-4)),
-                        *({"l2": v} for v in (1e-5, 1e-4, 1e-3))),
-        }  # fmt: skip
-    return found
+            "weights": (
+                {"l2": 1e-4}, {"l2": 1e-5}, {"l2": 1e-3}, {"l1": 1e-6}, {"l1": 1e-5}, {"l1": 1e-4},
+                {},
+            ),
+        },
+    }  # fmt: skip
+    own["v_rex"] = own["irm"]
+    return {name: Choice(values) for name, values in {**found, **own.get(candidate, {})}.items()}
 
 
-def draw(candidate: Candidate, config: Config) -> list[dict[str, Any]]:
-    """The settings to try: one that is given, then random ones."""
-    options = space(candidate, config)
-    if candidate == "and_mask":
-        first = dict(FOUND)
-    else:
-        first = {name: FIRST.get(name, values[0]) for name, values in options.items()}
-    settings = [first]
-    rng = np.random.default_rng([SEARCH_SEED, get_args(Candidate).index(candidate)])
-    while len(settings) < config.trials:
-        drawn = {name: values[int(rng.integers(len(values)))] for name, values in options.items()}
-        settings.append({**drawn, **drawn.pop("weights", {})})
-    return settings[: config.trials]
+def tries(candidate: Candidate, config: Config) -> list[dict[str, Any]]:
+    """One setting that is given, then random ones."""
+    choices = space(candidate, config)
+    usual = {name: FOUND.get(name) for name in choices}
+    first = {
+        name: usual[name] if usual[name] in choice else choice.options[0]
+        for name, choice in choices.items()
+    }
+    found = drawn(choices, trials=config.trials, seed=SEARCH_SEED, first=first)
+    return [
+        {n: v for n, v in settings.items() if n != "weights"} | settings.get("weights", {})
+        for settings in found
+    ]
 
 
 def plan(config: Config, shared: Path) -> Rounds:
@@ -139,7 +131,7 @@ def plan(config: Config, shared: Path) -> Rounds:
     tried = [
         (candidate, settings, SEARCH_SEED + k)
         for candidate in config.methods
-        for k, settings in enumerate(draw(candidate, config))
+        for k, settings in enumerate(tries(candidate, config))
     ]
     records = yield [run(*one) for one in tried]
     best: dict[Candidate, tuple[float, Mapping[str, Any]]] = {}
@@ -164,8 +156,8 @@ def candidate_of(run: Run) -> Candidate:
     return "plain"
 
 
-def finals(cells: Sequence[Cell]) -> dict[Candidate, list[Cell]]:
-    """Final seeds, of the setting with the best trial; of the AND-mask, where none was tried, any.
+def finals(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """By method, final seeds of the setting with the best trial; and of the thesis' setting.
 
     Only of the numbers of environments, examples and passes that most cells have.
     """
@@ -174,20 +166,38 @@ def finals(cells: Sequence[Cell]) -> dict[Candidate, list[Cell]]:
         run = cell.run
         size = run.environments, run.rows, run.passes, run.shortcut_scale
         by_size[run.environments == 32, *size].append(cell)
-    found: dict[Candidate, list[Cell]] = {}
     if not by_size:
-        return found
+        return {}
     same = by_size[max(by_size, key=lambda key: (key[0], len(by_size[key])))]
-    for candidate in LABELS:
-        of = [cell for cell in same if candidate_of(cell.run) == candidate]
-        tried = [cell for cell in of if cell.run.seed >= SEARCH_SEED]
-        last = [cell for cell in of if cell.run.seed < SEARCH_SEED]
-        if tried:
-            settings = max(tried, key=lambda cell: reached(cell.record).held_out).run.settings
-            last = [cell for cell in last if cell.run.settings == settings]
+    chosen = [
+        (LABELS[candidate], candidate, max(tried, key=lambda c: reached(c.record).held_out))
+        for candidate in LABELS
+        if (tried := trials(same, candidate))
+    ]
+    wanted = [(label, candidate, cell.run.settings) for label, candidate, cell in chosen]
+    if PAPER not in [settings for _, _, settings in wanted]:
+        wanted.insert(1, ("AND-mask, τ = 1", "and_mask", PAPER))
+    found = {}
+    for label, candidate, settings in wanted:
+        last = [
+            cell
+            for cell in same
+            if cell.run.seed < SEARCH_SEED
+            and candidate_of(cell.run) == candidate
+            and cell.run.settings == settings
+        ]
         if last:
-            found[candidate] = sorted(last, key=lambda cell: cell.run.seed)
+            found[label] = sorted(last, key=lambda cell: cell.run.seed)
     return found
+
+
+def trials(cells: Sequence[Cell], candidate: Candidate) -> list[Cell]:
+    """Of the search."""
+    return [
+        cell
+        for cell in cells
+        if cell.run.seed >= SEARCH_SEED and candidate_of(cell.run) == candidate
+    ]
 
 
 def _told(settings: Mapping[str, Any]) -> str:
@@ -205,18 +215,14 @@ def _told(settings: Mapping[str, Any]) -> str:
 def table(cells: Sequence[Cell]) -> str:
     """Accuracies at the end of training, over final seeds, in per cent."""
     rows = []
-    for candidate, same in finals(cells).items():
+    for label, same in finals(cells).items():
         ends = [reached(cell.record) for cell in same]
         test = [100 * end.test for end in ends]
-        tried = [
-            cell
-            for cell in cells
-            if cell.run.seed >= SEARCH_SEED and candidate_of(cell.run) == candidate
-        ]
+        tried = trials(cells, candidate_of(same[0].run))
         best = max((reached(cell.record).held_out for cell in tried), default=math.nan)
         rows.append(
             [
-                LABELS[candidate], f"{len(tried)}: {100 * best:.1f}",
+                label, f"{len(tried)}: {100 * best:.1f}",
                 f"{mean([100 * end.training for end in ends]):.1f}", f"{mean(test):.1f}",
                 f"{min(test):.1f} … {max(test):.1f}", _told(same[0].run.settings),
             ]
@@ -241,35 +247,29 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             )  # fmt: skip
             axes.plot([place + offset] * len(values), values, ".", color="0.2", markersize=3)
     axes.axhline(50, color="0.5", linewidth=0.8)
-    axes.set_xticks(range(len(groups)), [LABELS[candidate] for candidate in groups])
+    axes.set_xticks(range(len(groups)), list(groups))
     axes.set(ylabel="accuracy in %", ylim=(40, 102))
     axes.legend(frameon=False, fontsize="small", ncols=2)
-    curves = Figure(figsize=(9, 1.9 * math.ceil(len(groups) / 3)), layout="constrained")
-    grid = curves.subplots(
-        math.ceil(len(groups) / 3), 3, squeeze=False, sharex=True, sharey=True
-    ).flat
-    for axes in list(grid)[len(groups) :]:
+    rows = max(1, math.ceil(len(groups) / 3))
+    curves = Figure(figsize=(9, 1.9 * rows), layout="constrained")
+    grid = list(curves.subplots(rows, 3, squeeze=False, sharex=True, sharey=True).flat)
+    for axes in grid[len(groups) :]:
         axes.remove()
-    for axes, (candidate, same) in zip(grid, groups.items(), strict=False):
+    for axes, (label, same) in zip(grid, groups.items(), strict=False):
         for cell in same:
-            total = cell.run.passes // cell.run.environments
-            for name, style in (("training", "0.6"), ("test", "C0")):
+            for name, color in (("training", "0.6"), ("test", "C0")):
                 values = [100 * v for v in cell.record[name]]
-                axes.plot(_epochs(cell, total), values, color=style, linewidth=0.9)
-        axes.set(title=LABELS[candidate], ylim=(40, 102))
-    for axes in curves.axes[-3:]:
-        axes.set_xlabel("epoch")
+                axes.plot(_steps(cell), values, color=color, linewidth=0.9)
+        axes.set(title=label, ylim=(40, 102))
+    curves.supxlabel("share of the epochs; runs that learned the shortcuts end", fontsize="medium")
     curves.supylabel("accuracy in %: training (grey), test", fontsize="medium")
     return {"figure-3.6": figure, "figure-b.5": curves}
 
 
-def _epochs(cell: Cell, total: int) -> list[float]:
-    """Where the looks were."""
+def _steps(cell: Cell) -> list[float]:
+    """Where the looks were, as shares of all steps."""
     looks = len(cell.record["test"])
-    size = min(cell.run.settings.get("batch", 128), cell.run.rows)
-    per_epoch = cell.run.rows // size
-    last = cell.record["steps"] / per_epoch
-    return [last * (k + 1) / looks for k in range(looks)]
+    return [(k + 1) / looks * cell.record["steps"] / cell.record["of"] for k in range(looks)]
 
 
 def value(record: Record) -> float:

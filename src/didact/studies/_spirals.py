@@ -96,7 +96,8 @@ class Adversary(nn.Module):
 def train_spirals(run: Run, shared: Path, log: Log) -> Record:
     """One run; accuracies by look on training, held-out and test examples.
 
-    The two latter have shortcuts drawn anew for each example. ``stopped``: whether it was given up.
+    The two latter have shortcuts drawn anew for each example. ``stopped``: whether it was given up;
+    ``steps``: how many it took ``of`` how many.
     """
     began = time.process_time()
     settings = {**USUAL, **run.settings}
@@ -170,7 +171,7 @@ def _walk(
         stopped = run.give_up and now["training"] > FITTED and now["held_out"] < FAILED
         if stopped or diverged:
             break
-    return {**found, "stopped": stopped, "diverged": diverged, "steps": step}
+    return {**found, "stopped": stopped, "diverged": diverged, "steps": step, "of": total}
 
 
 def _backward(
