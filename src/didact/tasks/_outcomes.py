@@ -58,8 +58,9 @@ def room_label(frames: Tensor, first: Tensor) -> Tensor:
 
     A pixel is the runner's if (1 − red) green (1 − blue) > 0.2 and of a coloured room if in the
     first frame red (1 − green)(1 − blue) > 0.15, or blue in place of red. Each room is spread by
-    up to two cells into what is bright beside it, which is the white before its door, and is
-    smoothed by a binomial filter of 3 × 3. With m_k, the runner's pixels weighted by room k,
+    up to two cells, sideways, up and down, into what is bright beside it and not the other room,
+    which is the white before its door, and is smoothed by a binomial filter of 3 × 3. With m_k, the
+    runner's pixels weighted by room k,
 
         p_k = (m_k + ε) / (Σ_j m_j + 2 ε),   ε = 10⁻⁴.
 
@@ -92,11 +93,12 @@ def room_label(frames: Tensor, first: Tensor) -> Tensor:
         raise invalid("first", expected, list(first.shape))
     red, green, blue = _channels("first", first)
     bright = first.amax(1) > 0.9
-    rooms = [
-        red * (1 - green) * (1 - blue) > 0.15,
-        blue * (1 - green) * (1 - red) > 0.15,
+    red_room = (red * (1 - green) * (1 - blue) > 0.15)[:, 0]
+    blue_room = (blue * (1 - green) * (1 - red) > 0.15)[:, 0]
+    weights = [
+        _smooth(_spread(red_room, bright & ~blue_room)),
+        _smooth(_spread(blue_room, bright & ~red_room)),
     ]
-    weights = [_smooth(_spread(room[:, 0], bright)) for room in rooms]
     mass = torch.stack([(runner * weight[:, None]).sum((1, 2, 3)) for weight in weights], 1)
     return (mass + 1e-4) / (mass.sum(1, keepdim=True) + 2e-4)
 
@@ -111,10 +113,14 @@ def _channels(parameter: str, frames: Tensor) -> list[Tensor]:
     return list((frames if frames.ndim == 5 else frames[:, None]).unbind(2))
 
 
-def _spread(room: Tensor, bright: Tensor) -> Tensor:
+def _spread(room: Tensor, free: Tensor) -> Tensor:
     for _ in range(room.shape[-1] // 8):
-        wider = F.max_pool2d(room.float(), 3, stride=1, padding=1) > 0
-        room = room | (wider & bright)
+        # Not across corners: in small frames a wall's corner is as bright as a door.
+        beside = [
+            F.max_pool2d(room.float(), size, stride=1, padding=(size[0] // 2, size[1] // 2))
+            for size in ((1, 3), (3, 1))
+        ]
+        room = room | ((beside[0] + beside[1] > 0) & free)
     return room
 
 
