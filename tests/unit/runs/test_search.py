@@ -232,7 +232,8 @@ def test_drawn_settings_are_of_the_space_and_spread_as_it_says() -> None:
     width = np.array([point["width"] for point in found[1:]])
     # Even over magnitudes: from 8 to 64 and from 64 to 512 lie three doublings each.
     assert (width <= 64).mean() == pytest.approx(0.5, abs=0.04)
-    assert width.min() == 8 and 480 < width.max() <= 512
+    assert width.min() == 8
+    assert 480 < width.max() <= 512
     assert {point["act"] for point in found} == {"relu", "tanh", None}
 
 
