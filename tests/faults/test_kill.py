@@ -29,7 +29,7 @@ def _table(path: Path) -> Path:
 
 def _fit(data: Path, out: Path) -> None:
     fit(
-        data, label="y", privileged=["z*"], trials=2, seeds=1, epochs=8, jobs=1, out=out,
+        data, label="y", privileged=["z*"], trials=2, seeds=1, epochs=4, jobs=1, out=out,
         command="didact fit",
     )  # fmt: skip
 

@@ -60,10 +60,9 @@ def masked(mean: Tensor, mask: Tensor, rescale: bool) -> Tensor:
 
 def mask_in_place(grads: list[Tensor], masks: list[Tensor], rescale: bool) -> list[float]:
     """``g ← m ⊙ g`` of each parameter, m of 0 and 1 in float32; the shares that survive."""
-    numel = [float(mask.numel()) for mask in masks]
-    shares = torch.stack(torch._foreach_norm(masks, 1)) / torch.tensor(numel).to(masks[0].device)
+    kept = torch.stack([mask.sum() for mask in masks]).tolist()
+    shares = [count / mask.numel() for count, mask in zip(kept, masks, strict=True)]
     torch._foreach_mul_(grads, masks)
     if rescale:
-        torch._foreach_div_(grads, list(torch.where(shares > 0, shares, 1.0).unbind()))
-    found: list[float] = shares.tolist()
-    return found
+        torch._foreach_div_(grads, [share or 1.0 for share in shares])
+    return shares

@@ -102,7 +102,13 @@ class _Watch:
         self.weights: Tensor | None = None
         self.ranks = Ranks.of(model)
         self.total = 0
-        layers, self.parameters = streamable(model)
+        layers = streamable(model)
+        self.layers = {name: trained(layer) for name, layer in layers.items()}
+        self.parameters = {
+            f"{name}.{own}" if name else own: parameter
+            for name, of_layer in self.layers.items()
+            for own, parameter in of_layer.items()
+        }
         self.flat, self.votes = _blank(self.parameters)
         for name, parameter in self.parameters.items():
             if parameter.grad is not None and bool(parameter.grad.any()):
@@ -162,9 +168,7 @@ class _Watch:
         return _mapped(weighed, output)
 
     def _own_votes(self, layer: str) -> Votes:
-        names = ("weight", "bias")
-        known = {own: self.votes.get(f"{layer}.{own}" if layer else own) for own in names}
-        return {own: votes for own, votes in known.items() if votes is not None}
+        return {own: self.votes[f"{layer}.{own}" if layer else own] for own in self.layers[layer]}
 
     def _called(
         self, name: str, votes: Votes, layer: nn.Module, args: Any, kwargs: Any, output: Any
@@ -202,8 +206,8 @@ class _Watch:
             )
         self.waiting.discard(name)
         with torch.no_grad():
-            for own, ballot in LAYERS[type(layer)](layer, of, inputs, delta, votes).items():
-                self.seen.setdefault(f"{name}.{own}" if name else own, []).append(ballot)
+            ballot = LAYERS[type(layer)](layer, of, inputs, delta, votes)
+        self.seen.setdefault(name, []).append(ballot)
 
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
         """Mask what the backward passes left."""
@@ -212,43 +216,47 @@ class _Watch:
         found.environments = self.total
         grads = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         with torch.no_grad():
-            self._check(grads)
+            self._check()
             for votes in self.flat:
                 self.ranks.add(votes).abs_().ge_(fewest(self.total, threshold))
             masks = [self.votes[name] for name in grads]
             shares = mask_in_place(list(grads.values()), masks, rescale)
         found.kept = dict(zip(grads, shares, strict=True))
 
-    def _check(self, grads: dict[str, Tensor]) -> None:
+    def _check(self) -> None:
         """Gradients must be those that were seen on their way, by one process or another."""
         terms, there, norms, rounding = [], [], [], []
-        # A probe may cancel what is large: rounding is that of the whole gradient, too.
-        of_grads = torch._foreach_norm(list(grads.values()))
-        for (name, grad), norm in zip(grads.items(), of_grads, strict=True):
+        for name, own in self.layers.items():
+            grads = {n: p.grad for n, p in own.items() if p.grad is not None}
             ballots = self.seen.get(name)
             if ballots:
                 each = [ballot.terms for ballot in ballots]
                 terms.append(each[0] if len(each) == 1 else torch.cat(each))
-                there.append(ballots[0].project(grad))
-                norms.append(norm.float())
+                value, norm = ballots[0].project(grads)
                 rounding.append(ballots[0].rounding)
             else:
-                terms.append(torch.zeros(1, device=grad.device))
-                there.append(grad.abs().sum().float())
-                norms.append(torch.zeros((), device=grad.device))
+                device = next(iter(own.values())).device
+                terms.append(torch.zeros(1, device=device))
+                norm = torch.zeros((), device=device)
+                value = sum((grad.abs().sum().float() for grad in grads.values()), norm)
                 rounding.append(float(self.ranks.count > 1))
+            there.append(value)
+            norms.append(norm)
         sums = _sums(terms)
         if self.ranks.count > 1:
             sums = self.ranks.add(sums) / self.ranks.count
-        here_too = [torch.stack([t.to(sums.device) for t in row])[None] for row in (there, norms)]
-        numbers = torch.cat([sums, *here_too]).T.tolist()
-        for name, share, (of_calls, size, here, norm) in zip(grads, rounding, numbers, strict=True):
-            # Written so that NaN is refused, too.
+        here_too = torch.stack([t.to(sums.device) for t in there + norms]).view(2, -1)
+        numbers = torch.cat([sums, here_too]).T.tolist()
+        for name, share, (of_calls, size, here, norm) in zip(
+            self.layers, rounding, numbers, strict=True
+        ):
+            # A probe may cancel what is large: rounding is that of the whole gradient, too. Written
+            # so that NaN is refused.
             if not abs(of_calls - here) <= share * (size + (norm if math.isfinite(norm) else 0)):
                 raise InvalidInput(
-                    f"The gradient of `{name}` should come from calls of its own layer alone. "
-                    f"Found another part (a projection of it is {here:g}, of the calls "
-                    f"{of_calls:g}): {OTHER}"
+                    f"The gradients of layer `{name}` should come from its own calls alone. Found "
+                    f"another part (a projection of them is {here:g}, of the calls {of_calls:g}): "
+                    f"{OTHER}"
                 )
 
 
@@ -257,12 +265,13 @@ def _blank(parameters: dict[str, nn.Parameter]) -> tuple[list[Tensor], dict[str,
     by_device: dict[torch.device, list[str]] = {}
     for name, parameter in parameters.items():
         by_device.setdefault(parameter.device, []).append(name)
-    flat, votes = [], {}
+    flat: list[Tensor] = []
+    votes: dict[str, Tensor] = {}
     for device, names in by_device.items():
-        sizes = [parameters[name].numel() for name in names]
-        flat.append(torch.zeros(sum(sizes), device=device))
-        for name, part in zip(names, torch.split(flat[-1], sizes), strict=True):
-            votes[name] = part.view(parameters[name].shape)
+        shapes = [parameters[name].detach() for name in names]
+        flat.append(torch.zeros(sum(shape.numel() for shape in shapes), device=device))
+        parts = torch._utils._unflatten_dense_tensors(flat[-1], shapes)  # type: ignore[no-untyped-call]
+        votes.update(zip(names, parts, strict=True))
     return flat, votes
 
 
@@ -281,8 +290,14 @@ def _sums(vectors: list[Tensor]) -> Tensor:
     return torch.cat(found, 1)[:, torch.tensor(order, device=vectors[0].device).argsort()]
 
 
-def streamable(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Parameter]]:
-    """The layers that are trained and their parameters, by name.
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """A module's own parameters that get gradients."""
+    own = module._parameters
+    return {name: p for name, p in own.items() if p is not None and p.requires_grad}
+
+
+def streamable(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that are trained, by name.
 
     Raises:
         InvalidInput: naming the first module whose votes cannot be seen from outside.
@@ -292,7 +307,6 @@ def streamable(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Par
             "model", f"neither compiled nor a DataParallel; {OTHER}", type(model).__name__
         )
     found: dict[str, nn.Module] = {}
-    parameters: dict[str, nn.Parameter] = {}
     owner: dict[int, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
@@ -301,7 +315,7 @@ def streamable(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Par
                 f"Modules should treat each example alone. Found {here} with statistics of the "
                 f"batch: put it in eval mode, or `environment_backward`, which takes any module."
             )
-        own = {n: p for n, p in module._parameters.items() if p is not None and p.requires_grad}
+        own = trained(module)
         if not own:
             continue
         if type(module) not in LAYERS or not set(own) <= {"weight", "bias"}:
@@ -325,11 +339,10 @@ def streamable(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Par
                     f"`{owner[id(parameter)]}`: {OTHER}"
                 )
             owner[id(parameter)] = whole
-            parameters[whole] = parameter
         found[name] = module
     if not found:
         raise invalid("model", "a module with parameters that are trained", type(model).__name__)
-    return found, parameters
+    return found
 
 
 def _place(name: str, module: nn.Module) -> str:

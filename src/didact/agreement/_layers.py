@@ -12,66 +12,71 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._environments import Environments, product_votes, row_votes, vector_votes
+from ._environments import Environments, Rows, product_votes, row_votes, vector_votes
 
 
 @dataclass
 class Ballot:
-    """What the hooks saw of one parameter's gradient G, to check the votes by.
+    """What the hooks saw of one layer's gradients G of the weight and g of the bias.
 
     Attributes:
-        terms: of ``Σ u G w``, where u w is a random sign for each component, ``[n]``.
-        probe: u and w, or one tensor of signs.
+        terms: what adds up to ``Σ u (G w + g)`` for random signs u and w, ``[n]``.
+        u: a sign for each output, ``[out]``; of a table for each row, of a norm for each number.
+        w: for each input, ``[in]``, where there are groups ``[groups, in]``; of a norm in the shape
+            of G, and the product is that of components.
         rounding: how far their sum may be off, as a share of the sum of their sizes.
     """
 
     terms: Tensor
-    probe: tuple[Tensor, ...]
+    u: Tensor
+    w: Tensor
     rounding: float
 
-    def project(self, grad: Tensor) -> Tensor:
-        """``Σ u G w`` of a gradient in the parameter's shape."""
-        if len(self.probe) == 1:
-            return torch.dot(like(grad.flatten(), self.probe[0]), self.probe[0].flatten())
-        u, w = self.probe
-        if len(u) == 1:
-            return torch.dot(like(torch.mv(grad.flatten(1), like(w[0], grad)), u), u[0])
-        along = grad.reshape(*u.shape, w.shape[1]) @ w.unsqueeze(-1).to(grad.dtype)
-        return (along.squeeze(-1).float() * u).sum()
+    def project(self, grads: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of gradients in the parameters' shapes: ``Σ u (G w + g)`` and ``‖G w + g‖``."""
+        along = grads.get("bias")
+        if "weight" in grads:
+            grad = grads["weight"]
+            of_weight = _projected(grad, like(self.w, grad))
+            along = of_weight if along is None else of_weight + along
+        assert along is not None
+        along = along.flatten()
+        return torch.dot(along, like(self.u, along)).float(), along.norm().float()
+
+
+def _projected(grad: Tensor, w: Tensor) -> Tensor:
+    if w.shape == grad.shape:
+        return grad * w
+    if w.dim() == 1:
+        return torch.mv(grad if grad.dim() == 2 else grad.flatten(1), w)
+    return (grad.reshape(len(w), -1, w.shape[1]) @ w.unsqueeze(-1)).flatten()
 
 
 Votes = dict[str, Tensor]
 """Σ_e sign(g_e) of a layer's trained parameters, in their shapes; a layer's function adds to it."""
 
 
-def linear(
-    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> dict[str, Ballot]:
+def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> Ballot:
     """``y = x Wᵀ + b``, of ``[batch, …, in]``.
 
     Where every environment has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix
-    product, whose factors serve the bias, too.
+    product, whose factor serves the bias, too.
     """
-    found = {}
-    if of.single and delta.dim() == 2:
-        rounding, device = _rounding(delta), delta.device
-        u, w = (_signs(device, (1, n)) for n in layer.weight.shape)
-        voted, along = delta.sign(), torch.mv(delta, like(u[0], delta))
-        if "weight" in votes:
-            like_votes = votes["weight"]
-            votes["weight"].addmm_(like(voted, like_votes).T, like(inputs.sign(), like_votes))
-            beside = torch.mv(like(inputs, delta), like(w[0], delta))
-            found["weight"] = Ballot(like(along * beside, u), (u, w), rounding)
+    if not of.single or delta.dim() > 2:
         if "bias" in votes:
-            votes["bias"].add_(voted.sum(0, dtype=torch.float32))
-            found["bias"] = Ballot(like(along, u), (u[0],), rounding)
-        return found
-    if "weight" in votes:
-        found["weight"] = _product(votes["weight"], 1, of, inputs, delta, _positions)
+            each = delta.reshape(len(delta), -1, delta.shape[-1]).sum(1)
+            vector_votes(of, each, votes["bias"])
+        return _product(layer, 1, of, inputs, delta, _positions, votes)
+    u, w = _probe(delta.device, *layer.weight.shape)
+    voted, terms = delta.sign(), torch.mv(delta, like(u, delta))
     if "bias" in votes:
-        each = delta.reshape(len(delta), -1, delta.shape[-1]).sum(1)
-        found["bias"] = _vector(votes["bias"], of, each)
-    return found
+        votes["bias"].add_(voted.sum(0, dtype=torch.float32))
+    if "weight" in votes:
+        mine = votes["weight"]
+        mine.addmm_(like(voted, mine).T, like(inputs.sign(), mine))
+        beside = torch.mv(like(inputs, delta), like(w, delta))
+        terms = torch.addcmul(terms, terms, beside) if "bias" in votes else terms * beside
+    return Ballot(like(terms, u), u, w, _rounding(delta))
 
 
 def _positions(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,20 +86,17 @@ def _positions(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def convolution(
     layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> dict[str, Ballot]:
+) -> Ballot:
     """A convolution is a linear layer of the windows of its input."""
-    found = {}
     groups = layer.groups
 
     def rows(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         d = delta.reshape(len(delta), groups, delta.shape[1] // groups, -1).permute(0, 3, 1, 2)
         return d, windows(layer, inputs)
 
-    if "weight" in votes:
-        found["weight"] = _product(votes["weight"], groups, of, inputs, delta, rows)
     if "bias" in votes:
-        found["bias"] = _vector(votes["bias"], of, delta.flatten(2).sum(2))
-    return found
+        vector_votes(of, delta.flatten(2).sum(2), votes["bias"])
+    return _product(layer, groups, of, inputs, delta, rows, votes)
 
 
 def windows(layer: Any, x: Tensor) -> Tensor:
@@ -113,23 +115,20 @@ def windows(layer: Any, x: Tensor) -> Tensor:
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + dimensions]), layer.groups, -1)
 
 
-def embedding(
-    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> dict[str, Ballot]:
+def embedding(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> Ballot:
     """Rows of a table."""
-    weight = votes["weight"]
-    u, w = signs(weight, len(weight), 1), signs(weight, 1, weight.shape[1])
-    along = (delta.float() * w[0]).sum(-1) * u[:, 0][inputs]
+    mine = votes["weight"]
+    u, w = _probe(mine.device, *mine.shape)
+    terms = (delta.float() * w).sum(-1) * u[inputs]
     if layer.padding_idx is not None:
-        along = along * (inputs != layer.padding_idx)
-    row_votes(of, inputs, delta, weight)
-    # A table is [rows, dim]: one group, with the row as output and the dimension as input.
-    return {"weight": Ballot(along.flatten(), (u.mT, w), _rounding(delta))}
+        terms = terms * (inputs != layer.padding_idx)
+    row_votes(of, inputs, delta, mine)
+    return Ballot(terms.flatten(), u, w, _rounding(delta))
 
 
 def normalisation(
     layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> dict[str, Ballot]:
+) -> Ballot:
     """``y = γ x̂ + β``, where x̂ of an example depends on no other example."""
     if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
         shape = layer.normalized_shape
@@ -150,15 +149,22 @@ def normalisation(
         def each(values: Tensor) -> Tensor:
             return values.reshape(*values.shape[:2], -1).sum(2)
 
-    found = {}
+    u, w = (
+        part.view(layer.weight.shape) for part in _probe(delta.device, *2 * [layer.weight.numel()])
+    )
+    terms = []
     if "weight" in votes:
-        found["weight"] = _vector(votes["weight"], of, each(delta * normal))
+        of_weight = each(delta * normal)
+        vector_votes(of, of_weight, votes["weight"])
+        terms.append((of_weight.float() * w * u).flatten(1).sum(1))
     if "bias" in votes:
-        found["bias"] = _vector(votes["bias"], of, each(delta))
-    return found
+        of_bias = each(delta)
+        vector_votes(of, of_bias, votes["bias"])
+        terms.append((of_bias.float() * u).flatten(1).sum(1))
+    return Ballot(torch.cat(terms), u.flatten(), w, _rounding(delta))
 
 
-Layer = Callable[[Any, Environments, Tensor, Tensor, Votes], dict[str, Ballot]]
+Layer = Callable[[Any, Environments, Tensor, Tensor, Votes], Ballot]
 LAYERS: dict[type[nn.Module], Layer] = {
     nn.Linear: linear,
     nn.Conv1d: convolution,
@@ -176,18 +182,15 @@ LAYERS: dict[type[nn.Module], Layer] = {
 
 
 def _product(
-    votes: Tensor, groups: int, of: Environments, inputs: Tensor, delta: Tensor, rows: Any
-) -> Ballot:
-    out = len(votes) // groups
-    probe = signs(votes, groups, out), signs(votes, groups, votes[0].numel())
-    terms = product_votes(of, delta, inputs, rows, probe, votes.view(groups, out, -1))
-    return Ballot(terms, probe, _rounding(delta))
-
-
-def _vector(votes: Tensor, of: Environments, each: Tensor) -> Ballot:
-    probe = signs(votes, *votes.shape)
-    vector_votes(of, each, votes)
-    return Ballot((each.float() * probe).flatten(1).sum(1), (probe,), _rounding(each))
+    layer: Any, groups: int, of: Environments, inputs: Tensor, delta: Tensor, rows: Rows,
+    votes: Votes,
+) -> Ballot:  # fmt: skip
+    out = len(layer.weight) // groups
+    u, w = _probe(delta.device, len(layer.weight), groups * layer.weight[0].numel())
+    by_group = u.view(groups, -1), w.view(groups, -1)
+    mine = votes["weight"].view(groups, out, -1) if "weight" in votes else None
+    terms = product_votes(of, delta, inputs, rows, by_group, mine, "bias" in votes)
+    return Ballot(terms, u, w if groups == 1 else by_group[1], _rounding(delta))
 
 
 def _rounding(delta: Tensor) -> float:
@@ -200,13 +203,10 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
     return tensor if tensor.dtype == other.dtype else tensor.to(other.dtype)
 
 
-def signs(like: Tensor, *shape: int) -> Tensor:
-    """Random signs, the same for a shape every time."""
-    return _signs(like.device, shape)
-
-
 @lru_cache(maxsize=1024)
-def _signs(device: torch.device, shape: tuple[int, ...]) -> Tensor:
+def _probe(device: torch.device, outputs: int, inputs: int) -> tuple[Tensor, Tensor]:
+    """Random signs, the same for a shape every time."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(2, shape, generator=generator)
-    return (2 * drawn - 1).to(device, torch.float32)
+    drawn = torch.randint(2, (outputs + inputs,), generator=generator)
+    u, w = torch.split((2 * drawn - 1).to(device, torch.float32), [outputs, inputs])
+    return u, w

@@ -319,7 +319,7 @@ class Twice(nn.Module):
     ("model", "message"),
     [
         (Twice("twice"), "`layer` should be used once.*environment_backward"),
-        (Twice("functional"), "gradient of `layer.weight` should come from calls of its own"),
+        (Twice("functional"), "gradients of layer `layer` should come from its own calls"),
         (Twice("only functional"), "should hold a forward and a backward|come from calls"),
         (Twice("owned"), r"`Twice` \(Twice\) with the parameters scale"),
         (Twice("shared"), "share parameters. Found `other.weight`, which is `layer.weight`"),

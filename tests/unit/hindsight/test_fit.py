@@ -145,12 +145,11 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
     """Ctrl-C, then kill -9, then to the end; beside it a run that nobody stopped."""
     data = _write(_table(120).drop(columns="amount"), tmp_path)
     shared = [sys.executable, "-m", "didact.cli", "fit", str(data), "--label", "class"]
-    shared += ["--privileged", "later *", "--quick", "--seeds", "1", "--jobs", "2"]
-    shared += ["--epochs", "6", "--out"]
+    shared += ["--privileged", "later *", "--quick", "--seeds", "1", "--epochs", "2"]
 
-    def start(out: str) -> subprocess.Popen[str]:
+    def start(jobs: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*shared, out],
+            [*shared, "--jobs", str(jobs), "--out", "fit"],
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
@@ -167,7 +166,7 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
             time.sleep(0.05)
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
 
-    process = start("fit")
+    process = start(2)
     wait_for(2, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
@@ -176,7 +175,7 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
     assert "Traceback" not in said
     assert not (tmp_path / "fit" / "metrics.json").exists()
 
-    process = start("fit")
+    process = start(2)
     wait_for(5, process)
     before = cells()
     process.kill()
@@ -184,14 +183,15 @@ def test_an_interrupted_command_ends_with_the_same_metrics(tmp_path: Path) -> No
 
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "fit/state/cells").glob("*.json")}
     assert len(times) >= before
-    process = start("fit")
+    process = start(1)
     process.communicate(timeout=540)
     assert process.returncode == 0
     assert all(p.stat().st_mtime_ns == t for p, t in times.items())  # finished runs stay
 
     whole = tmp_path / "whole"
     whole.mkdir()
-    undisturbed = subprocess.run([*shared, "whole/fit"], cwd=tmp_path, check=False)
+    last = ["--jobs", "1", "--out", "whole/fit"]
+    undisturbed = subprocess.run([*shared, *last], cwd=tmp_path, check=False)
     assert undisturbed.returncode == 0
     one, two = (
         (tmp_path / path / "metrics.json").read_text().replace("whole/fit", "fit")

@@ -168,12 +168,12 @@ def test_a_rival_is_scikit_learns_scaled_and_fitted_on_the_other_sites(tmp_path:
 def test_the_environment_that_is_tested_touches_nothing(tmp_path: Path) -> None:
     """Poison every cell of one site: what was chosen and learnt without it stays as it was."""
     table = _table()
-    one = _fit(table, tmp_path / "one", quick=False, trials=2, epochs=6)
+    one = _fit(table, tmp_path / "one", quick=False, trials=2, epochs=2)
     here = table["site"] == "south"
     table.loc[here, ["a", "größe"]] = 1e6 * np.arange(2 * here.sum()).reshape(-1, 2)
     table.loc[here, "farbe"] = "gift"
     table.loc[here, "class"] = table.loc[here, "class"].map({"yes": "no", "no": "yes"})
-    two = _fit(table, tmp_path / "two", quick=False, trials=2, epochs=6)
+    two = _fit(table, tmp_path / "two", quick=False, trials=2, epochs=2)
     place = sorted(SITES).index("south")
     for name in CANDIDATES:
         (first, second) = (m["candidates"][name] for m in (one, two))
