@@ -58,11 +58,9 @@ def masked(mean: Tensor, mask: Tensor, rescale: bool) -> Tensor:
     return found
 
 
-def mask_in_place(grads: list[Tensor], masks: list[Tensor], rescale: bool) -> list[float]:
-    """``g ← m ⊙ g`` of each parameter, m of 0 and 1 in float32; the shares that survive."""
-    kept = torch.stack([mask.sum() for mask in masks]).tolist()
-    shares = [count / mask.numel() for count, mask in zip(kept, masks, strict=True)]
+def mask_in_place(grads: list[Tensor], masks: list[Tensor], rescale: bool) -> None:
+    """``g ← m ⊙ g`` of each parameter, m of 0 and 1 in float32; rescaled as in :func:`and_mask`."""
     torch._foreach_mul_(grads, masks)
     if rescale:
+        shares = torch.stack([mask.mean() for mask in masks]).tolist()
         torch._foreach_div_(grads, [share or 1.0 for share in shares])
-    return shares

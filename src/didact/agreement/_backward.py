@@ -76,6 +76,6 @@ def environment_backward(
             raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
         parameter.grad = sums[name].div_(count)
     least = fewest(count, threshold)
-    masks = [vote.abs_().ge_(least) for vote in votes.values()]
-    shares = mask_in_place(list(sums.values()), masks, rescale)
-    return Agreement(count, dict(zip(sums, shares, strict=True)))
+    masks = {name: vote.abs_().ge_(least) for name, vote in votes.items()}
+    mask_in_place(list(sums.values()), list(masks.values()), rescale)
+    return Agreement(count, masks)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.hooks import RemovableHandle
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from .._checks import InvalidInput, check_number, invalid
 from .._params import leaves
 from ._and_mask import mask_in_place
+from ._calls import OTHER, Now, Streamed
 from ._environments import Environments
-from ._layers import LAYERS, Ballot, Votes
+from ._layers import LAYERS
 from ._ranks import Ranks
 from ._votes import fewest
-
-OTHER = "`environment_backward` takes any module."
 
 
 @dataclass
@@ -31,11 +29,16 @@ class Agreement:
 
     Attributes:
         environments: d, of all backward passes together.
-        kept: the share of each parameter's components that survived, by name.
+        masks: m of each parameter, 1 where a component survived, by name.
     """
 
     environments: int = 0
-    kept: dict[str, float] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """The share of each parameter's components that survived, by name."""
+        return {name: float(mask.mean()) for name, mask in self.masks.items()}
 
 
 @contextmanager
@@ -92,64 +95,82 @@ def agreement(
 
 
 class _Watch:
-    """Hooks on the layers of a model while it is in the block."""
+    """Stands in for the forward passes of a model and its layers while it is in the block."""
 
     def __init__(self, model: nn.Module, environments: Tensor | None) -> None:
-        self.model, self.given = model, environments
-        self.seen: dict[str, list[Ballot]] = {}
-        self.waiting: set[str] = set()
-        self.of: Environments | None = None
-        self.weights: Tensor | None = None
+        self.given, self.now, self.total = environments, Now(), 0
         self.ranks = Ranks.of(model)
-        self.total = 0
         layers = streamable(model)
-        self.layers = {name: trained(layer) for name, layer in layers.items()}
-        self.parameters = {
-            f"{name}.{own}" if name else own: parameter
-            for name, of_layer in self.layers.items()
-            for own, parameter in of_layer.items()
-        }
-        self.flat, self.votes = _blank(self.parameters)
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None and bool(parameter.grad.any()):
-                raise InvalidInput(
-                    f"Gradients should be None or 0 before the block: `zero_grad()`. Found some of "
-                    f"`{name}`, on which nobody has voted."
-                )
-        self.handles: list[RemovableHandle] = [
-            model.register_forward_pre_hook(self._begin, with_kwargs=True),
-            *(
-                layer.register_forward_hook(
-                    partial(self._called, name, self._own_votes(name)), with_kwargs=True
-                )
-                for name, layer in layers.items()
-            ),
-            model.register_forward_hook(self._end),
-        ]
+        everything = [p for _, _, own in layers for p in own.values()]
+        self.flat_grads, grads = _blank(everything)
+        self.flat_votes, votes = _blank(everything, torch.float32)
+        of_grads, of_votes = iter(grads), iter(votes)
+        self.layers = [
+            Streamed(
+                name, layer, own, self.now, dict(zip(own, of_grads, strict=False)),
+                dict(zip(own, of_votes, strict=False)),
+            )
+            for name, layer, own in layers
+        ]  # fmt: skip
+        self._refuse_grads("be None or 0 before the block")
+        hook = register_optimizer_step_pre_hook(self._refuse_step)
+        self.ended: list[Callable[[], Any]] = [hook.remove]
+        for streamed in self.layers:
+            self._set(streamed.layer, "forward", streamed.forward)
+        self._set(model, "forward", partial(self._whole, model.forward))
+        if self.ranks.group is not None:
+            # Its reducer would wait for gradients that are not to come.
+            self._set(model, "require_backward_grad_sync", False)
+
+    def _set(self, module: nn.Module, name: str, value: Any) -> None:
+        own = module.__dict__
+        if name in own:
+            self.ended.append(partial(own.__setitem__, name, own[name]))
+        else:
+            self.ended.append(partial(own.__delitem__, name))
+        own[name] = value
 
     def close(self) -> None:
-        for handle in self.handles:
-            handle.remove()
+        for end in reversed(self.ended):
+            end()
 
-    def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+    def _refuse_grads(self, rule: str) -> None:
+        for streamed in self.layers:
+            for own, parameter in streamed.parameters.items():
+                if parameter.grad is not None and bool(parameter.grad.any()):
+                    raise InvalidInput(
+                        f"Gradients of layer `{streamed.name}` should {rule}. Found some of its "
+                        f"{own}: {OTHER}"
+                    )
+
+    def _refuse_step(self, optimizer: torch.optim.Optimizer, *rest: Any) -> None:
+        ours = {id(p) for streamed in self.layers for p in streamed.parameters.values()}
+        if any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+            raise InvalidInput(
+                "`step` should be called after the block, when gradients are there. Found a call "
+                "in the block."
+            )
+
+    def _whole(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's forward pass."""
         if not torch.is_grad_enabled():
-            return
+            return forward(*args, **kwargs)
         tensors = [t for t in leaves([args, kwargs]) if isinstance(t, Tensor) and t.dim()]
         if not tensors:
             raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
-        self.of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
-        self.ranks.check_whole(self.of.ids)
-        together = len(self.of.sizes)
+        of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
+        self.ranks.check_whole(of.ids)
+        together = len(of.sizes)
         if self.ranks.count > 1:
             together = int(self.ranks.add(torch.tensor(together, device=tensors[0].device)))
         self.total += together
-        self.weights = self.of.weights(together, self.ranks.count)
+        self.now.of = of
+        weights = of.weights(together, self.ranks.count)
+        output = forward(*args, **kwargs)
+        return output if weights is None else self._weighed(weights, output)
 
-    def _end(self, model: nn.Module, args: Any, output: Any) -> Any:
+    def _weighed(self, weights: Tensor, output: Any) -> Any:
         """Where environments are of several sizes, weigh examples on the way back."""
-        if self.weights is None or not torch.is_grad_enabled():
-            return None
-        weights = self.weights
 
         def weighed(output: Any) -> Any:
             if not isinstance(output, Tensor) or not output.requires_grad:
@@ -167,127 +188,56 @@ class _Watch:
 
         return _mapped(weighed, output)
 
-    def _own_votes(self, layer: str) -> Votes:
-        return {own: self.votes[f"{layer}.{own}" if layer else own] for own in self.layers[layer]}
-
-    def _called(
-        self, name: str, votes: Votes, layer: nn.Module, args: Any, kwargs: Any, output: Any
-    ) -> None:
-        if not torch.is_grad_enabled() or not output.requires_grad:
-            return
-        if self.of is None:
-            raise InvalidInput(
-                f"The model should be called as a whole in the block. Found a call of its layer "
-                f"`{name}` alone."
-            )
-        if name in self.waiting:
-            raise InvalidInput(
-                f"Layer `{name}` should be used once in each backward pass. Found a second use: "
-                f"{OTHER}"
-            )
-        inputs = args[0] if args else kwargs["input"]
-        if inputs.dim() < 1 + (type(layer) is not nn.Embedding) or len(inputs) != len(
-            self.of.index
-        ):
-            raise InvalidInput(
-                f"Layer `{name}` should get [batch = {len(self.of.index)}, …]. Found "
-                f"{list(inputs.shape)}: {OTHER}"
-            )
-        self.waiting.add(name)
-        output.register_hook(partial(self._voted, name, votes, layer, self.of, inputs.detach()))
-
-    def _voted(
-        self, name: str, votes: Votes, layer: nn.Module, of: Environments, inputs: Tensor,
-        delta: Tensor,
-    ) -> None:  # fmt: skip
-        if name not in self.waiting:
-            raise InvalidInput(
-                f"Each forward pass should have one backward pass. Found a second one of `{name}`."
-            )
-        self.waiting.discard(name)
-        with torch.no_grad():
-            ballot = LAYERS[type(layer)](layer, of, inputs, delta, votes)
-        self.seen.setdefault(name, []).append(ballot)
-
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
-        """Mask what the backward passes left."""
-        if not self.seen:
+        """Give the parameters what the backward passes left, masked."""
+        self._refuse_grads("come from its own calls alone")
+        seen = self._seen()
+        if not seen:
             raise InvalidInput("The block should hold a forward and a backward pass. Found none.")
         found.environments = self.total
-        grads = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         with torch.no_grad():
-            self._check()
-            for votes in self.flat:
-                self.ranks.add(votes).abs_().ge_(fewest(self.total, threshold))
-            masks = [self.votes[name] for name in grads]
-            shares = mask_in_place(list(grads.values()), masks, rescale)
-        found.kept = dict(zip(grads, shares, strict=True))
+            for streamed in self.layers:
+                streamed.begin_sums()
+            for flat in self.flat_votes:
+                self.ranks.add(flat).abs_().ge_(fewest(self.total, threshold))
+            if self.ranks.count > 1:
+                for flat in self.flat_grads:
+                    self.ranks.add(flat).div_(self.ranks.count)
+            grads = [grad for streamed in seen for grad in streamed.grads.values()]
+            masks = [mask for streamed in seen for mask in streamed.votes.values()]
+            mask_in_place(grads, masks, rescale)
+            for streamed in seen:
+                prefix = streamed.name and f"{streamed.name}."
+                for own, parameter in streamed.parameters.items():
+                    if parameter.grad is None:
+                        parameter.grad = streamed.grads[own]
+                    else:
+                        parameter.grad.copy_(streamed.grads[own])
+                    found.masks[prefix + own] = streamed.votes[own]
 
-    def _check(self) -> None:
-        """Gradients must be those that were seen on their way, by one process or another."""
-        terms, there, norms, rounding = [], [], [], []
-        for name, own in self.layers.items():
-            grads = {n: p.grad for n, p in own.items() if p.grad is not None}
-            ballots = self.seen.get(name)
-            if ballots:
-                each = [ballot.terms for ballot in ballots]
-                terms.append(each[0] if len(each) == 1 else torch.cat(each))
-                value, norm = ballots[0].project(grads)
-                rounding.append(ballots[0].rounding)
-            else:
-                device = next(iter(own.values())).device
-                terms.append(torch.zeros(1, device=device))
-                norm = torch.zeros((), device=device)
-                value = sum((grad.abs().sum().float() for grad in grads.values()), norm)
-                rounding.append(float(self.ranks.count > 1))
-            there.append(value)
-            norms.append(norm)
-        sums = _sums(terms)
+    def _seen(self) -> list[Streamed]:
+        """Layers that a backward pass went through, in one process or another."""
+        flags = [float(streamed.seen) for streamed in self.layers]
         if self.ranks.count > 1:
-            sums = self.ranks.add(sums) / self.ranks.count
-        here_too = torch.stack([t.to(sums.device) for t in there + norms]).view(2, -1)
-        numbers = torch.cat([sums, here_too]).T.tolist()
-        for name, share, (of_calls, size, here, norm) in zip(
-            self.layers, rounding, numbers, strict=True
-        ):
-            # A probe may cancel what is large: rounding is that of the whole gradient, too. Written
-            # so that NaN is refused.
-            if not abs(of_calls - here) <= share * (size + (norm if math.isfinite(norm) else 0)):
-                raise InvalidInput(
-                    f"The gradients of layer `{name}` should come from its own calls alone. Found "
-                    f"another part (a projection of them is {here:g}, of the calls {of_calls:g}): "
-                    f"{OTHER}"
-                )
+            flags = self.ranks.add(torch.tensor(flags, device=self.flat_votes[0].device)).tolist()
+        return [streamed for streamed, flag in zip(self.layers, flags, strict=True) if flag]
 
 
-def _blank(parameters: dict[str, nn.Parameter]) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """No votes yet: one piece of memory for each device, and what of it is each parameter's."""
-    by_device: dict[torch.device, list[str]] = {}
-    for name, parameter in parameters.items():
-        by_device.setdefault(parameter.device, []).append(name)
+def _blank(
+    parameters: list[nn.Parameter], dtype: torch.dtype | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Memory: one piece for each device and type, and what of it is each parameter's."""
+    alike: dict[Any, list[int]] = {}
+    for k, parameter in enumerate(parameters):
+        alike.setdefault((parameter.device, dtype or parameter.dtype), []).append(k)
     flat: list[Tensor] = []
-    votes: dict[str, Tensor] = {}
-    for device, names in by_device.items():
-        shapes = [parameters[name].detach() for name in names]
-        flat.append(torch.zeros(sum(shape.numel() for shape in shapes), device=device))
+    found: dict[int, Tensor] = {}
+    for (device, kind), places in alike.items():
+        shapes = [parameters[k] for k in places]
+        flat.append(torch.empty(sum(p.numel() for p in shapes), dtype=kind, device=device))
         parts = torch._utils._unflatten_dense_tensors(flat[-1], shapes)  # type: ignore[no-untyped-call]
-        votes.update(zip(names, parts, strict=True))
-    return flat, votes
-
-
-def _sums(vectors: list[Tensor]) -> Tensor:
-    """Of each its sum and the sum of its sizes, ``[2, vectors]``; those of one length at once."""
-    by_length: dict[int, list[int]] = {}
-    for k, vector in enumerate(vectors):
-        by_length.setdefault(len(vector), []).append(k)
-    found, order = [], []
-    for places in by_length.values():
-        rows = torch.stack([vectors[k].to(vectors[0].device) for k in places])
-        found.append(torch.stack([rows.sum(1), rows.abs_().sum(1)]))
-        order += places
-    if len(found) == 1:
-        return found[0]
-    return torch.cat(found, 1)[:, torch.tensor(order, device=vectors[0].device).argsort()]
+        found.update(zip(places, parts, strict=True))
+    return flat, [found[k] for k in range(len(parameters))]
 
 
 def trained(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -296,8 +246,8 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in own.items() if p is not None and p.requires_grad}
 
 
-def streamable(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that are trained, by name.
+def streamable(model: nn.Module) -> list[tuple[str, nn.Module, dict[str, nn.Parameter]]]:
+    """The layers that are trained: name, module, its trained parameters.
 
     Raises:
         InvalidInput: naming the first module whose votes cannot be seen from outside.
@@ -306,43 +256,67 @@ def streamable(model: nn.Module) -> dict[str, nn.Module]:
         raise invalid(
             "model", f"neither compiled nor a DataParallel; {OTHER}", type(model).__name__
         )
-    found: dict[str, nn.Module] = {}
-    owner: dict[int, str] = {}
-    for name, module in model.named_modules():
+    found = []
+    owner: dict[int, tuple[str, str]] = {}
+    for name, module in _modules(model):
+        own = trained(module)
+        if own:
+            _check_layer(name, module, own)
+            found.append((name, module, own))
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
             here = _place(name, module)
             raise InvalidInput(
                 f"Modules should treat each example alone. Found {here} with statistics of the "
                 f"batch: put it in eval mode, or `environment_backward`, which takes any module."
             )
-        own = trained(module)
-        if not own:
-            continue
-        if type(module) not in LAYERS or not set(own) <= {"weight", "bias"}:
-            known, here = ", ".join(sorted({e.__name__ for e in LAYERS})), _place(name, module)
-            raise InvalidInput(
-                f"Trained modules should be of {known}, as they are. Found {here} with the "
-                f"parameters {', '.join(own)}: {OTHER}"
-            )
-        if isinstance(module, nn.Embedding) and (
-            module.max_norm is not None or module.scale_grad_by_freq or module.sparse
-        ):
-            raise InvalidInput(
-                f"An embedding should have no max_norm, no scale_grad_by_freq and dense gradients. "
-                f"Found {_place(name, module)}: {OTHER}"
-            )
-        for parameter_name, parameter in own.items():
-            whole = f"{name}.{parameter_name}" if name else parameter_name
-            if id(parameter) in owner:
+        for own_name, parameter in own.items():
+            first = owner.setdefault(id(parameter), (name, own_name))
+            if first != (name, own_name):
                 raise InvalidInput(
-                    f"Layers should not share parameters. Found `{whole}`, which is "
-                    f"`{owner[id(parameter)]}`: {OTHER}"
+                    f"Layers should not share parameters. Found `{name}.{own_name}`, which is "
+                    f"`{'.'.join(first)}`: {OTHER}"
                 )
-            owner[id(parameter)] = whole
-        found[name] = module
     if not found:
         raise invalid("model", "a module with parameters that are trained", type(model).__name__)
     return found
+
+
+def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What ``named_modules`` gives, which takes a tenth of a small net's backward pass."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) in found:
+            continue
+        found[id(module)] = name, module
+        prefix = name and f"{name}."
+        waiting += [(prefix + n, m) for n, m in reversed(module._modules.items()) if m is not None]
+    return list(found.values())
+
+
+def _check_layer(name: str, module: nn.Module, own: dict[str, nn.Parameter]) -> None:
+    """Refuse a layer whose votes cannot be seen from outside."""
+    patched = "forward" in module.__dict__
+    if type(module) not in LAYERS or patched or not own.keys() <= {"weight", "bias"}:
+        known, here = ", ".join(sorted({e.__name__ for e in LAYERS})), _place(name, module)
+        raise InvalidInput(
+            f"Trained modules should be of {known}, as they are. Found {here} with the "
+            f"parameters {', '.join(own)}: {OTHER}"
+        )
+    if isinstance(module, nn.Embedding) and (
+        module.max_norm is not None or module.scale_grad_by_freq or module.sparse
+    ):
+        raise InvalidInput(
+            f"An embedding should have no max_norm, no scale_grad_by_freq and dense gradients. "
+            f"Found {_place(name, module)}: {OTHER}"
+        )
+    for own_name, parameter in own.items():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise InvalidInput(
+                f"Parameters should have no hooks on their gradients. Found one of the {own_name} "
+                f"of {_place(name, module)}: {OTHER}"
+            )
 
 
 def _place(name: str, module: nn.Module) -> str:

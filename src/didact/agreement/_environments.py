@@ -90,9 +90,8 @@ Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def product_votes(
-    of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, probe: tuple[Tensor, Tensor],
-    votes: Tensor | None, bias: bool,
-) -> Tensor:  # fmt: skip
+    of: Environments, delta: Tensor, inputs: Tensor, rows: Rows, votes: Tensor
+) -> None:
     """Vote on a weight whose gradient is ``Σ_i Σ_p δ_ip ⊗ a_ip``, environment by environment.
 
     Args:
@@ -100,27 +99,15 @@ def product_votes(
         delta: gradient of the layer's output, ``[batch, …]``.
         inputs: of the layer, ``[batch, …]``.
         rows: see :data:`Rows`.
-        probe: u ``[groups, out]`` and w ``[groups, in]``.
-        votes: to add to, ``[groups, out, in]``; None where the weight is not trained.
-        bias: whether there is a trained bias, whose gradient is ``g = Σ_i Σ_p δ_ip``.
-
-    Returns:
-        What adds up to the projection ``Σ u (G w + g)`` of the whole gradient, ``[n]``: by it
-        :func:`~didact.agreement.agreement` checks itself.
+        votes: to add to, ``[groups, out, in]``.
     """
-    groups = len(probe[0])
-    terms = []
-    for examples, sizes in of.chunks(probe[0].numel() * probe[1].shape[1]):
+    for examples, sizes in of.chunks(votes.numel()):
         d, a = rows(delta[examples], inputs[examples])
-        terms.append(_projected(d, a, probe, votes is not None, bias))
-        if votes is None:
-            continue
         d, a = (_by_environment(part, sizes) for part in (d, a.to(d.dtype)))
-        if len(sizes) == groups == 1:
+        if len(sizes) == len(votes) == 1:
             _vote_in_blocks(votes[0], d[0, :, 0].T, a[0, :, 0])
         else:  # [environments, groups, out, rows] @ [environments, groups, rows, in]
             votes += (d.permute(0, 2, 3, 1) @ a.transpose(1, 2)).sign_().sum(0)
-    return torch.cat(terms)
 
 
 def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:
@@ -130,16 +117,6 @@ def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:
     for part, voted in zip(torch.split(d, most), torch.split(votes, most), strict=True):
         found = torch.mm(part, a, out=block[: len(part)])
         voted.add_(found.sign_())
-
-
-def _projected(
-    d: Tensor, a: Tensor, probe: tuple[Tensor, Tensor], weight: bool, bias: bool
-) -> Tensor:
-    u, w = (signs.unsqueeze(-1).to(d.dtype) for signs in probe)
-    # [batch, positions, groups, 1, out] @ [groups, out, 1]
-    along = d.unsqueeze(-2) @ u
-    found = along * (a.to(d.dtype).unsqueeze(-2) @ w + bias) if weight else along
-    return found.flatten().float()
 
 
 def _by_environment(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:

@@ -4,79 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._environments import Environments, Rows, product_votes, row_votes, vector_votes
-
-
-@dataclass
-class Ballot:
-    """What the hooks saw of one layer's gradients G of the weight and g of the bias.
-
-    Attributes:
-        terms: what adds up to ``Σ u (G w + g)`` for random signs u and w, ``[n]``.
-        u: a sign for each output, ``[out]``; of a table for each row, of a norm for each number.
-        w: for each input, ``[in]``, where there are groups ``[groups, in]``; of a norm in the shape
-            of G, and the product is that of components.
-        rounding: how far their sum may be off, as a share of the sum of their sizes.
-    """
-
-    terms: Tensor
-    u: Tensor
-    w: Tensor
-    rounding: float
-
-    def project(self, grads: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Of gradients in the parameters' shapes: ``Σ u (G w + g)`` and ``‖G w + g‖``."""
-        along = grads.get("bias")
-        if "weight" in grads:
-            grad = grads["weight"]
-            of_weight = _projected(grad, like(self.w, grad))
-            along = of_weight if along is None else of_weight + along
-        assert along is not None
-        along = along.flatten()
-        return torch.dot(along, like(self.u, along)).float(), along.norm().float()
-
-
-def _projected(grad: Tensor, w: Tensor) -> Tensor:
-    if w.shape == grad.shape:
-        return grad * w
-    if w.dim() == 1:
-        return torch.mv(grad if grad.dim() == 2 else grad.flatten(1), w)
-    return (grad.reshape(len(w), -1, w.shape[1]) @ w.unsqueeze(-1)).flatten()
-
+from ._environments import Environments, product_votes, row_votes, vector_votes
 
 Votes = dict[str, Tensor]
 """Σ_e sign(g_e) of a layer's trained parameters, in their shapes; a layer's function adds to it."""
 
 
-def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> Ballot:
-    """``y = x Wᵀ + b``, of ``[batch, …, in]``.
-
-    Where every environment has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: one matrix
-    product, whose factor serves the bias, too.
-    """
-    if not of.single or delta.dim() > 2:
-        if "bias" in votes:
-            each = delta.reshape(len(delta), -1, delta.shape[-1]).sum(1)
-            vector_votes(of, each, votes["bias"])
-        return _product(layer, 1, of, inputs, delta, _positions, votes)
-    u, w = _probe(delta.device, *layer.weight.shape)
-    voted, terms = delta.sign(), torch.mv(delta, like(u, delta))
-    if "bias" in votes:
-        votes["bias"].add_(voted.sum(0, dtype=torch.float32))
+def linear(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> None:
+    """``y = x Wᵀ + b``, of ``[batch, …, in]``."""
     if "weight" in votes:
-        mine = votes["weight"]
-        mine.addmm_(like(voted, mine).T, like(inputs.sign(), mine))
-        beside = torch.mv(like(inputs, delta), like(w, delta))
-        terms = torch.addcmul(terms, terms, beside) if "bias" in votes else terms * beside
-    return Ballot(like(terms, u), u, w, _rounding(delta))
+        product_votes(of, delta, inputs, _positions, votes["weight"][None])
+    if "bias" in votes:
+        each = delta.reshape(len(delta), -1, delta.shape[-1]).sum(1)
+        vector_votes(of, each, votes["bias"])
 
 
 def _positions(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,9 +29,7 @@ def _positions(delta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     return d, a
 
 
-def convolution(
-    layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> Ballot:
+def convolution(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> None:
     """A convolution is a linear layer of the windows of its input."""
     groups = layer.groups
 
@@ -94,9 +37,11 @@ def convolution(
         d = delta.reshape(len(delta), groups, delta.shape[1] // groups, -1).permute(0, 3, 1, 2)
         return d, windows(layer, inputs)
 
+    if "weight" in votes:
+        mine = votes["weight"]
+        product_votes(of, delta, inputs, rows, mine.view(groups, len(mine) // groups, -1))
     if "bias" in votes:
         vector_votes(of, delta.flatten(2).sum(2), votes["bias"])
-    return _product(layer, groups, of, inputs, delta, rows, votes)
 
 
 def windows(layer: Any, x: Tensor) -> Tensor:
@@ -115,20 +60,16 @@ def windows(layer: Any, x: Tensor) -> Tensor:
     return x.reshape(len(x), math.prod(x.shape[1 : 1 + dimensions]), layer.groups, -1)
 
 
-def embedding(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> Ballot:
-    """Rows of a table."""
-    mine = votes["weight"]
-    u, w = _probe(mine.device, *mine.shape)
-    terms = (delta.float() * w).sum(-1) * u[inputs]
+def embedding(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes) -> None:
+    """Rows of a table; that of ``padding_idx`` has no gradient."""
     if layer.padding_idx is not None:
-        terms = terms * (inputs != layer.padding_idx)
-    row_votes(of, inputs, delta, mine)
-    return Ballot(terms.flatten(), u, w, _rounding(delta))
+        delta = delta * (inputs != layer.padding_idx).unsqueeze(-1)
+    row_votes(of, inputs, delta, votes["weight"])
 
 
 def normalisation(
     layer: Any, of: Environments, inputs: Tensor, delta: Tensor, votes: Votes
-) -> Ballot:
+) -> None:
     """``y = γ x̂ + β``, where x̂ of an example depends on no other example."""
     if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
         shape = layer.normalized_shape
@@ -149,22 +90,13 @@ def normalisation(
         def each(values: Tensor) -> Tensor:
             return values.reshape(*values.shape[:2], -1).sum(2)
 
-    u, w = (
-        part.view(layer.weight.shape) for part in _probe(delta.device, *2 * [layer.weight.numel()])
-    )
-    terms = []
     if "weight" in votes:
-        of_weight = each(delta * normal)
-        vector_votes(of, of_weight, votes["weight"])
-        terms.append((of_weight.float() * w * u).flatten(1).sum(1))
+        vector_votes(of, each(delta * normal), votes["weight"])
     if "bias" in votes:
-        of_bias = each(delta)
-        vector_votes(of, of_bias, votes["bias"])
-        terms.append((of_bias.float() * u).flatten(1).sum(1))
-    return Ballot(torch.cat(terms), u.flatten(), w, _rounding(delta))
+        vector_votes(of, each(delta), votes["bias"])
 
 
-Layer = Callable[[Any, Environments, Tensor, Tensor, Votes], Ballot]
+Layer = Callable[[Any, Environments, Tensor, Tensor, Votes], None]
 LAYERS: dict[type[nn.Module], Layer] = {
     nn.Linear: linear,
     nn.Conv1d: convolution,
@@ -181,32 +113,6 @@ LAYERS: dict[type[nn.Module], Layer] = {
 """Kinds whose examples can be told apart from outside; subclasses may do anything, and are none."""
 
 
-def _product(
-    layer: Any, groups: int, of: Environments, inputs: Tensor, delta: Tensor, rows: Rows,
-    votes: Votes,
-) -> Ballot:  # fmt: skip
-    out = len(layer.weight) // groups
-    u, w = _probe(delta.device, len(layer.weight), groups * layer.weight[0].numel())
-    by_group = u.view(groups, -1), w.view(groups, -1)
-    mine = votes["weight"].view(groups, out, -1) if "weight" in votes else None
-    terms = product_votes(of, delta, inputs, rows, by_group, mine, "bias" in votes)
-    return Ballot(terms, u, w if groups == 1 else by_group[1], _rounding(delta))
-
-
-def _rounding(delta: Tensor) -> float:
-    """In half precision, autocast too, gradients are rounded."""
-    return 1e-3 if delta.element_size() > 2 else 0.05
-
-
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """In the same precision; a call of `to` takes as long as a small kernel, even for nothing."""
     return tensor if tensor.dtype == other.dtype else tensor.to(other.dtype)
-
-
-@lru_cache(maxsize=1024)
-def _probe(device: torch.device, outputs: int, inputs: int) -> tuple[Tensor, Tensor]:
-    """Random signs, the same for a shape every time."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(2, (outputs + inputs,), generator=generator)
-    u, w = torch.split((2 * drawn - 1).to(device, torch.float32), [outputs, inputs])
-    return u, w

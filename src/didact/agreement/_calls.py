@@ -1,0 +1,178 @@
+"""Layers whose parameters' gradients do not go to the parameters, but to sums beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._checks import InvalidInput
+from ._environments import Environments
+from ._layers import LAYERS, like
+
+OTHER = "`environment_backward` takes any module."
+
+
+@dataclass(slots=True)
+class Now:
+    """The forward pass that goes on.
+
+    Attributes:
+        of: the environments of its batch; None before the first.
+        anchor: an input that needs a gradient: those of a first layer do not, but the layer does.
+    """
+
+    of: Environments | None = None
+    anchor: Tensor = field(default_factory=lambda: torch.empty(0, requires_grad=True))
+
+
+@dataclass(slots=True)
+class Streamed:
+    """A layer in the block, whose :meth:`forward` stands in for its own.
+
+    Attributes:
+        name: of the layer in the model.
+        layer: the module.
+        parameters: those that are trained, by their names in the layer.
+        now: what all layers share.
+        grads: Σ_e g_e of the parameters.
+        votes: Σ_e sign(g_e).
+        waiting: whether a forward pass has had no backward pass yet.
+        seen: whether there was a backward pass.
+    """
+
+    name: str
+    layer: nn.Module
+    parameters: dict[str, nn.Parameter]
+    now: Now
+    grads: dict[str, Tensor]
+    votes: dict[str, Tensor]
+    waiting: bool = False
+    seen: bool = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The layer's output; on the way back its parameters stay without gradients."""
+        layer, of = self.layer, self.now.of
+        if not torch.is_grad_enabled():
+            found: Tensor = type(layer).forward(layer, input)
+            return found
+        if of is None:
+            raise InvalidInput(
+                f"The model should be called as a whole in the block. Found a call of its layer "
+                f"`{self.name}` alone."
+            )
+        if self.waiting:
+            raise InvalidInput(
+                f"Layer `{self.name}` should be used once in each backward pass. Found a second "
+                f"use: {OTHER}"
+            )
+        batch = len(of.index)
+        if input.dim() < 1 + (type(layer) is not nn.Embedding) or input.shape[0] != batch:
+            raise InvalidInput(
+                f"Layer `{self.name}` should get [batch = {batch}, …]. Found {list(input.shape)}: "
+                f"{OTHER}"
+            )
+        self.waiting = True
+        how = LinearCall if type(layer) is nn.Linear else LayerCall
+        return how.apply(input, self.now.anchor, self)  # type: ignore[no-untyped-call,no-any-return]
+
+    def begin_backward(self) -> Environments:
+        """Refuse what is not the one backward pass of a forward pass."""
+        if torch.is_grad_enabled():
+            raise InvalidInput(
+                "A backward pass in the block cannot be differentiated. Found create_graph=True."
+            )
+        if not self.waiting:
+            raise InvalidInput(
+                f"Each forward pass should have one backward pass. Found a second one of "
+                f"`{self.name}`."
+            )
+        self.waiting = False
+        assert self.now.of is not None
+        return self.now.of
+
+    def begin_sums(self) -> None:
+        """Until a layer's first backward pass, its sums are memory that nobody has written to."""
+        if not self.seen:
+            for tensor in (*self.grads.values(), *self.votes.values()):
+                tensor.zero_()
+        self.seen = True
+
+
+class LinearCall(torch.autograd.Function):
+    """Written out, since a call of autograd takes as long as a product of small matrices.
+
+    Where every environment has one row, ``Σ_e sign(δ_e ⊗ a_e) = sign(Δ)ᵀ sign(A)``: votes take
+    one matrix product, as the gradient ``Δᵀ A`` does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed) -> Tensor:
+        weight, bias = streamed.layer.weight, streamed.layer.bias
+        ctx.save_for_backward(inputs, weight)
+        ctx.streamed = streamed
+        return F.linear(inputs, weight, bias)  # type: ignore[arg-type]
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Any:
+        streamed = ctx.streamed
+        of = streamed.begin_backward()
+        inputs, weight = ctx.saved_tensors
+        back = None
+        if ctx.needs_input_grad[0]:
+            back = like(delta @ like(weight, delta), inputs)
+        if of.single and delta.dim() == 2:
+            first, streamed.seen = not streamed.seen, True
+            _add(streamed.grads, delta, inputs, first)
+            _add(streamed.votes, delta.sign(), inputs.sign(), first)
+        else:
+            streamed.begin_sums()
+            d, a = (t.reshape(-1, t.shape[-1]) for t in (delta, inputs))
+            _add(streamed.grads, d, a, first=False)
+            LAYERS[nn.Linear](streamed.layer, of, inputs, delta, streamed.votes)
+        return back, None, None
+
+
+def _add(sums: dict[str, Tensor], d: Tensor, a: Tensor, first: bool) -> None:
+    """``dᵀ a`` to the weight's and ``Σ d`` to the bias's; the first overwrite what is there."""
+    into = Tensor.copy_ if first else Tensor.add_
+    for own, total in sums.items():
+        if own == "bias":
+            into(total, d.sum(0, dtype=total.dtype))
+        elif d.dtype == a.dtype == total.dtype:
+            total.addmm_(d.T, a, beta=not first)
+        else:
+            into(total, like(d, total).T @ like(a, total))
+
+
+class LayerCall(torch.autograd.Function):
+    """Any other: a piece of graph of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed) -> Tensor:
+        layer = streamed.layer
+        with torch.enable_grad():
+            inside = inputs.detach().requires_grad_(ctx.needs_input_grad[0])
+            outside: Tensor = type(layer).forward(layer, inside)
+        ctx.streamed, ctx.graph = streamed, (inside, outside)
+        return outside.detach()
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Any:
+        streamed = ctx.streamed
+        of = streamed.begin_backward()
+        (inside, outside), ctx.graph = ctx.graph, None
+        wanted = dict(streamed.parameters)
+        if ctx.needs_input_grad[0]:
+            wanted["input"] = inside
+        found = torch.autograd.grad(outside, list(wanted.values()), delta)
+        grads = dict(zip(wanted, found, strict=True))
+        streamed.begin_sums()
+        for own, grad in streamed.grads.items():
+            grad.add_(grads[own])
+        layer = streamed.layer
+        LAYERS[type(layer)](layer, of, inside.detach(), delta, streamed.votes)
+        return grads.get("input"), None, None
