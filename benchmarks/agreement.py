@@ -126,14 +126,18 @@ def check(name: str) -> None:
 
 
 def measure(names: list[str], repeats: int) -> None:
-    """CPU seconds of a backward pass, with its forward pass."""
-    print("| case | contender | CPU ms | min … max | times plain |\n|---|---|---|---|---|")
+    """CPU time of a forward and backward pass; small nets many times, since they are noisy."""
+    print("| case | contender | passes | CPU ms: median | least | times plain: median | least |")
+    print("|---|---|---|---|---|---|---|")
     for name in names:
         check(name)
         model, x, y = case(name)
         runs = contenders(model, x, y)
         times: dict[str, list[float]] = {who: [] for who in runs}
-        for turn in range(repeats):
+        began = time.process_time()
+        runs["plain"]()
+        calls = max(1, round(0.1 / (time.process_time() - began)))
+        for turn in range(repeats * calls):
             for who, run in runs.items():
                 if who in SLOW and turn >= max(1, repeats // 3):
                     continue
@@ -141,13 +145,12 @@ def measure(names: list[str], repeats: int) -> None:
                 began = time.process_time()
                 run()
                 times[who].append(1e3 * (time.process_time() - began))
-        plain = statistics.median(times["plain"])
+        plain = statistics.median(times["plain"]), min(times["plain"])
         for who, values in times.items():
-            middle = statistics.median(values)
-            spread = f"{min(values):.1f} … {max(values):.1f}"
-            print(
-                f"| {name} | {who} | {middle:.1f} | {spread} | {middle / plain:.2f} |", flush=True
-            )
+            found = statistics.median(values), min(values)
+            told = [f"{value:.2f}" for value in found]
+            told += [f"{value / of:.2f}" for value, of in zip(found, plain, strict=True)]
+            print(f"| {name} | {who} | {len(values)} | {' | '.join(told)} |", flush=True)
 
 
 def memory(names: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from .._checks import InvalidInput, check_number
 
-PIECE = 1 << 16
+PIECE = 1 << 17
 """Numbers that are worked on together on a CPU."""
 
 
@@ -92,14 +92,8 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
                     kinds.setdefault((parameter.device, parameter.dtype), []).append(parameter)
             for (device, _), parameters in kinds.items():
                 pieces = [part for p in parameters for part in self._pieces(p)]
-                if device.type == "cpu":
-                    scratch = torch.empty(
-                        2, max(p[0].numel() for p in pieces), dtype=pieces[0][0].dtype
-                    )
-                    for piece in pieces:
-                        piece_by_piece(group, piece, scratch[:, : piece[0].numel()])
-                else:
-                    all_at_a_time(group, [list(tensors) for tensors in zip(*pieces, strict=True)])
+                for some in batches(pieces) if device.type == "cpu" else [pieces]:
+                    update(group, *(list(tensors) for tensors in zip(*some, strict=True)))
         return loss
 
     def _pieces(self, parameter: Tensor) -> list[tuple[Tensor, ...]]:
@@ -117,24 +111,24 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
         return list(zip(*(t.view(-1).split(PIECE) for t in whole), strict=True))
 
 
-def piece_by_piece(group: dict[str, Any], piece: tuple[Tensor, ...], scratch: Tensor) -> None:
-    """One step of a piece, for a CPU: no memory is asked for, and truth values are floats."""
-    theta, grad, m, v, a = piece
-    beta1, beta2, beta3 = group["betas"]
-    moved, root = (row.view_as(theta) for row in scratch)
-    if group["weight_decay"]:
-        theta.mul_(1 - group["lr"] * group["weight_decay"])
-    m.lerp_(grad, 1 - beta1)
-    v.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    a.lerp_(torch.sign(grad, out=moved), 1 - beta3)
-    torch.add(v, group["eps"], out=root).sqrt_()
-    torch.abs(a, out=moved).ge_(group["threshold"]).mul_(m)
-    theta.addcdiv_(moved, root, value=-group["lr"])
+def batches(pieces: list[tuple[Tensor, ...]]) -> Iterator[list[tuple[Tensor, ...]]]:
+    """Pieces of at most :data:`PIECE` numbers together: what a step makes stays in the cache."""
+    some: list[tuple[Tensor, ...]] = []
+    size = 0
+    for piece in pieces:
+        if some and size + piece[0].numel() > PIECE:
+            yield some
+            some, size = [], 0
+        some.append(piece)
+        size += piece[0].numel()
+    yield some
 
 
-def all_at_a_time(group: dict[str, Any], tensors: list[list[Tensor]]) -> None:
-    """The same of many tensors, for a GPU: small kernels would wait for one another."""
-    theta, grads, m, v, a = tensors
+def update(
+    group: dict[str, Any], theta: list[Tensor], grads: list[Tensor], m: list[Tensor],
+    v: list[Tensor], a: list[Tensor],
+) -> None:  # fmt: skip
+    """One step of many tensors at once: one by one, small ones would wait for Python."""
     beta1, beta2, beta3 = group["betas"]
     if group["weight_decay"]:
         torch._foreach_mul_(theta, 1 - group["lr"] * group["weight_decay"])
