@@ -102,11 +102,12 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
         assert grad is not None
         if grad.is_sparse:
             raise InvalidInput("Gradients should be dense. Found a sparse one.")
-        for name in ("m", "v", "a"):
-            if name not in state:
+        if not state:
+            for name in ("m", "v", "a"):
                 state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         whole = parameter, grad, state["m"], state["v"], state["a"]
-        if parameter.device.type != "cpu" or not all(t.is_contiguous() for t in whole):
+        small = parameter.numel() <= PIECE
+        if small or parameter.device.type != "cpu" or not all(t.is_contiguous() for t in whole):
             return [whole]
         return list(zip(*(t.view(-1).split(PIECE) for t in whole), strict=True))
 

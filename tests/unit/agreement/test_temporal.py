@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from didact import InvalidInput
-from didact.agreement import TemporalAndMaskAdam
-from didact.agreement._temporal import all_at_a_time, piece_by_piece
+from didact.agreement import TemporalAndMaskAdam, _temporal
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
@@ -41,17 +40,25 @@ def test_a_literal_loop(threshold: float, decay: float) -> None:
     assert moved == 210 if threshold == 0 else 0 < moved < 210
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_both_ways_to_step_are_one(decay: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    group = {"lr": 0.1, "betas": (0.8, 0.9, 0.5), "threshold": 0.4, "eps": 1e-8,
-             "weight_decay": decay}  # fmt: skip
-    parts = [[torch.rand(n, generator=generator) for n in (3, 5)] for _ in range(5)]
-    others = copy.deepcopy(parts)
-    all_at_a_time(group, parts)
-    for piece in zip(*others, strict=True):
-        piece_by_piece(group, piece, torch.empty(2, len(piece[0])))
-    torch.testing.assert_close(parts, others)
+def test_parameters_in_any_company_move_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (3, 20, 1, 7, 16, 33, 2)
+    made = [torch.randn(2, n, generator=torch.Generator().manual_seed(n)) for n in sizes]
+
+    def moved(together: bool) -> list[torch.Tensor]:
+        parameters = [nn.Parameter(start.clone()) for start, _ in made]
+        groups = [parameters] if together else [[p] for p in parameters]
+        optimizers = [TemporalAndMaskAdam(group, 0.1, (0.5, 0.5, 0.5), 0.4) for group in groups]
+        for k in range(4):
+            for parameter, (_, grad) in zip(parameters, made, strict=True):
+                parameter.grad = grad + k - 2
+            for optimizer in optimizers:
+                optimizer.step()
+        return [p.detach() for p in parameters]
+
+    alone = moved(together=False)
+    for piece in (1, 16, 1000):
+        monkeypatch.setattr(_temporal, "PIECE", piece)
+        torch.testing.assert_close(moved(together=True), alone)
 
 
 def test_large_and_oddly_laid_out_parameters_are_as_any_other() -> None:
