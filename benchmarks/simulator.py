@@ -105,9 +105,9 @@ def main() -> None:
             for w in range(len(many))
         )
 
-    def ours(rule: Rule, rate: float, threads: int = 1) -> int:
+    def ours(rule: Rule, rate: float, threads: int = 1, updates: int = given.updates) -> int:
         found = simulate(
-            rule, many, teacher, updates=given.updates, seed=0, teacher_values=values,
+            rule, many, teacher, updates=updates, seed=0, teacher_values=values,
             learning_rate=rate, checkpoints=1, watched=1, threads=threads,
         )  # fmt: skip
         return int(found.steps[:, -1].sum())
@@ -136,17 +136,19 @@ def main() -> None:
                 f"| {name} | {statistics.median(values_):.0f} | {min(values_):.0f} … "
                 f"{max(values_):.0f} | {lengths[name]:.0f} |"
             )
-    print("\n| threads | wall s | speed |\n|---|---|---|")
-    first = 0.0
-    for threads in range(1, (os.cpu_count() or 1) + 1):
-        took = []
-        for _ in range(given.repeats):
+    print("\n| threads | wall s | min … max | speed |\n|---|---|---|---|")
+    counts = range(1, (os.cpu_count() or 1) + 1)
+    took: dict[int, list[float]] = {threads: [] for threads in counts}
+    for _ in range(given.repeats):
+        for threads in counts:
             began = time.perf_counter()
-            ours(n_distill, 1e-9, threads)
-            took.append(time.perf_counter() - began)
-        first = first or statistics.median(took)
+            ours(n_distill, 1e-9, threads, 4 * given.updates)
+            took[threads].append(time.perf_counter() - began)
+    for threads, walls in took.items():
+        wall = statistics.median(walls)
         print(
-            f"| {threads} | {statistics.median(took):.2f} | {first / statistics.median(took):.2f} |"
+            f"| {threads} | {wall:.2f} | {min(walls):.2f} … {max(walls):.2f} | "
+            f"{statistics.median(took[1]) / wall:.2f} |"
         )
 
 

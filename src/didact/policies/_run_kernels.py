@@ -92,18 +92,21 @@ def train_all(
     runs = len(next_state) * repeats
     for r in prange(runs):
         w = r // repeats
+        # Copies: threads that count references to the same array wait for one another.
         world = (
-            next_state[w], cumulative[w], reward[w], effect, start[w : w + 1], observation[w]
+            next_state[w].copy(), cumulative[w].copy(), reward[w].copy(), effect.copy(),
+            start[w : w + 1].copy(), observation[w].copy(),
         )  # fmt: skip
+        own_teacher = teacher[w].copy(), log_teacher[w].copy(), teacher_cumulative[w].copy()
+        own_values = teacher_values[w].copy()
         theta = initial.copy()
         critics = (np.zeros(n_observations), np.zeros(n_observations))
         state, eyes = seeded(seed, 2 * r), seeded(seed, 2 * r + 1)
         done, steps, cut = 0, 0, 0
         for c in range(len(schedule)):
             more, over = train(
-                world, rule, teacher[w], log_teacher[w], teacher_cumulative[w],
-                teacher_values[w], theta, state, done, schedule[c] - done, rates, critics, limit,
-                width,
+                world, rule, *own_teacher, own_values, theta, state, done, schedule[c] - done,
+                rates, critics, limit, width,
             )  # fmt: skip
             steps += more
             cut += over
@@ -112,8 +115,8 @@ def train_all(
             made[r, c, 1] = cut
             for q in range(len(controls)):
                 watch(
-                    world, controls[q], teacher[w], log_teacher[w], teacher_cumulative[w],
-                    theta, eyes, watched, rates[2], limit, width, found[r, c, q],
+                    world, controls[q], *own_teacher, theta, eyes, watched, rates[2], limit, width,
+                    found[r, c, q],
                 )  # fmt: skip
         if keep:
             thetas[r] = theta
