@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -252,13 +253,16 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     from matplotlib.figure import Figure
 
     found, most = _found(cells), _most(cells)
-    places = sorted({(t, k) for t, k, *_ in found})
-    if not places:
+    if not found:
         return {}
-    figure = Figure(figsize=(3.4 * len(places), 3.6), layout="constrained")
-    for axes, (temperature, trained) in zip(
-        figure.subplots(1, len(places), squeeze=False, sharey=True)[0], places, strict=True
-    ):
+    temperatures, stages = (sorted({key[k] for key in found}) for k in (0, 1))
+    size = (3.2 * len(stages) + 1.4, 3.0 * len(temperatures) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(
+        len(temperatures), len(stages), squeeze=False, sharex=True, sharey=True
+    )  # fmt: skip
+    places = product(temperatures, stages)
+    for axes, (temperature, trained) in zip(grid.flat, places, strict=True):
         for k, form in enumerate(get_args(Form)):
             for y, rule in enumerate(RULES):
                 pairs = found.get((temperature, trained, rule, form))
@@ -271,12 +275,17 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
                         middle, at, "o", color=f"C{k}", markersize=4,
                         label=FORMS[form] if rule == "n_distill" else None,
                     )  # fmt: skip
-        axes.set(xscale="log", xlabel="episodes until noise = signal")
+        axes.set_xscale("log")
         axes.axvline(most, color="0.7", linewidth=0.8)
         axes.set_title(f"T = {temperature:g}, {trained} updates", fontsize="medium")
         axes.set_yticks(range(len(RULES)), RULES)
-    figure.axes[0].invert_yaxis()
-    figure.axes[0].legend(frameon=False, fontsize="x-small")
+    for axes in grid[-1]:
+        axes.set_xlabel("episodes until noise = signal")
+    grid[0, 0].invert_yaxis()
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(), loc="outside upper center", frameon=False,
+        fontsize="small", ncols=len(FORMS),
+    )  # fmt: skip
     return {"variance": figure}
 
 
