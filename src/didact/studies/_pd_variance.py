@@ -255,7 +255,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     found, most = _found(cells), _most(cells)
     if not found:
         return {}
-    temperatures, stages = (sorted({key[k] for key in found}) for k in (0, 1))
+    temperatures, stages = sorted({t for t, *_ in found}), sorted({k for _, k, *_ in found})
     size = (3.2 * len(stages) + 1.4, 3.0 * len(temperatures) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(
