@@ -112,12 +112,7 @@ def fit(
             raise invalid(name, "a list of strings, not one string", given)
     check_integer("seeds", seeds)
     check_integer("trials", trials)
-    most = (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
-    check_integer("epochs", most)
-    chosen_device = usable_device(device)
-    if jobs is None:
-        jobs = cores() if torch.device(chosen_device).type == "cpu" else 1
-    check_integer("jobs", jobs)
+    most, chosen_device, jobs = effort(epochs, quick, device, jobs)
     question = Question(
         label, tuple(privileged), tuple(drop), group, task, tuple(na), history, horizon, time, split
     )
@@ -135,7 +130,7 @@ def fit(
                 for name in CANDIDATES
             ) + 1,
         )  # fmt: skip
-        with runs.progress:
+        with runs.stored.progress:
             found = runs.start(CANDIDATES) if quick else runs.search(CANDIDATES, trials)
             final = runs.final(found, seeds)
             predictability = runs.probe()
@@ -154,7 +149,7 @@ def fit(
         deployed = best_run(candidates)
         chosen, seed = deployed["candidate"], deployed["seed"]
         config = runs.config(chosen, candidates[chosen]["settings"], seed, final=True)
-        deployed["run"] = runs.folder(config).name
+        deployed["run"] = runs.stored.folder(config).name
         told = facts["data"]
         metrics = {
             "format": FORMAT,
@@ -191,7 +186,7 @@ def fit(
             "verdict": verdict.to_json(),
         }
         # The metrics last: whoever finds them finds the model and the page that they describe.
-        export(home, runs.folder(config), config, prepared, target, question, told["series"])
+        export(home, runs.stored.folder(config), config, prepared, target, question, told["series"])
         write_atomic(home / "report.html", report(cast(Metrics, metrics)))
         write_json(home / "metrics.json", metrics)
     return cast(Metrics, metrics)
@@ -225,6 +220,17 @@ def refuse_another(home: Path, data: dict[str, Any], asked: Iterable[str]) -> No
             f"`{home}` holds one that differs in: {', '.join(different)}. Choose another "
             "folder, or remove it."
         )
+
+
+def effort(epochs: int | None, quick: bool, device: str, jobs: int | None) -> tuple[int, str, int]:
+    """Most epochs of a run, the device and the processes, where ``None`` and ``"auto"`` choose."""
+    most = (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
+    check_integer("epochs", most)
+    device = usable_device(device)
+    if jobs is None:
+        jobs = cores() if torch.device(device).type == "cpu" else 1
+    check_integer("jobs", jobs)
+    return most, device, jobs
 
 
 def usable_device(device: str) -> str:

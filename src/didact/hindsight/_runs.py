@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import __version__
-from ..runs import Progress, Trial, key, run_cells, searching, together
+from ..runs import Trial, searching, together
 from ._cell import run_cell
 from ._metrics import BASELINE, CEILING
 from ._prepared import Prepared
 from ._probe import run_probe
 from ._settings import Settings, space, start
+from ._stored import Stored
 from ._train import FIXED
 from ._verdict import ELIGIBLE
 
@@ -48,6 +49,11 @@ class Final(NamedTuple):
     cut_short: int
 
 
+def _best(record: dict[str, Any]) -> float | None:
+    """The oracle's loss is nobody's to have."""
+    return None if record.get("candidate") == CEILING else record.get("validation")
+
+
 class Runs:
     """The cells of one ``fit``: where they live, what they share, how far they are."""
 
@@ -61,16 +67,15 @@ class Runs:
         jobs: int,
         total: int,
     ) -> None:
-        self.home, self.jobs = home, jobs
         self.kind: Any = {"number": prepared.values is not None, "rows": len(prepared.split.train)}
         self.shared = deciding(data, device, budget, FIXED)
-        self.cell = partial(
+        self.prepared = os.fspath(home / "state" / "prepared.pt")
+        cell = partial(
             run_cell,
-            prepared=os.fspath(home / "state" / "prepared.pt"),
+            prepared=self.prepared,
             logs=os.fspath(home / "tensorboard"),
         )
-        self.progress = Progress(total, "training runs")
-        self.done = 0
+        self.stored = Stored(home, cell, jobs, total, _best)
 
     def config(
         self, candidate: str, settings: Settings, seed: int, *, final: bool
@@ -85,33 +90,10 @@ class Runs:
             "final": final,
         }
 
-    def folder(self, config: dict[str, Any]) -> Path:
-        """Where a final run left its student and predictions."""
-        return self.home / "state" / "cells" / key(config)
-
-    def run(self, configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Run or load cells, and say how far we are."""
-        before = self.done
-
-        def told(done: int, total: int, record: dict[str, Any], cached: bool) -> None:
-            self.done = before + done
-            # The oracle's loss is nobody's to have.
-            best = None if record.get("candidate") == CEILING else record["validation"]
-            self.progress.update(self.done, best=best, cached=cached)
-
-        records = run_cells(
-            self.cell, configs, self.home / "state" / "cells", jobs=self.jobs, progress=told
-        )
-        self.done = before + len(configs)
-        return records
-
     def probe(self) -> dict[str, Any]:
         """How predictable the label is from x*, and x* from x."""
-        cell = partial(run_probe, prepared=self.cell.keywords["prepared"])
         config = {**self.shared, "probe": True, "seed": PROBE_SEED}
-        (record,) = run_cells(cell, [config], self.home / "state" / "cells")
-        self.done += 1
-        self.progress.update(self.done)
+        (record,) = self.stored.run([config], partial(run_probe, prepared=self.prepared))
         return record
 
     def start(self, candidates: Sequence[str]) -> Found:
@@ -143,7 +125,7 @@ class Runs:
                 for place, batch in sorted(batches.items(), key=_longest_first)
                 for i, settings in enumerate(batch)
             }
-            records = dict(zip(configs, self.run(list(configs.values())), strict=True))
+            records = dict(zip(configs, self.stored.run(list(configs.values())), strict=True))
             values = {
                 place: [_value(records[place, i]) for i in range(len(batch))]
                 for place, batch in batches.items()
@@ -177,8 +159,10 @@ class Runs:
             for seed in range(seeds)
             for place, settings in enumerate(tried)
         }
-        self.progress.expect(self.done + len(configs) + 1)  # fewer where few trials were finite
-        records = dict(zip(configs, self.run(list(configs.values())), strict=True))
+        self.stored.progress.expect(
+            self.stored.done + len(configs) + 1
+        )  # fewer where few trials were finite
+        records = dict(zip(configs, self.stored.run(list(configs.values())), strict=True))
         final = {}
         for name, (settings, _) in found.items():
             by_place = [
@@ -186,7 +170,7 @@ class Runs:
                 for place in range(len(settings))
             ]
             place = steadiest(by_place)
-            folders = [self.folder(configs[name, place, seed]) for seed in range(seeds)]
+            folders = [self.stored.folder(configs[name, place, seed]) for seed in range(seeds)]
             final[name] = Final(
                 settings[place],
                 list(zip(by_place[place], folders, strict=True)),

@@ -8,13 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from ... import __version__
 from ..._checks import DidactError, check_integer, invalid
-from ...runs import cores, locked, write_atomic, write_json
+from ...runs import locked, write_atomic, write_json
 from .._export import export
-from .._fit import EPOCHS, QUICK_EPOCHS, refuse_another, too_short, usable_device, versions
+from .._fit import effort, refuse_another, too_short, versions
 from .._metrics import PATIENCE
 from .._prepare import Question
 from ._cell import file_of
@@ -93,12 +91,7 @@ def fit_environments(
             raise invalid(name, "a list of strings, not one string", given)
     check_integer("seeds", seeds)
     check_integer("trials", trials)
-    most = (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
-    check_integer("epochs", most)
-    chosen_device = usable_device(device)
-    if jobs is None:
-        jobs = cores() if torch.device(chosen_device).type == "cpu" else 1
-    check_integer("jobs", jobs)
+    most, chosen_device, jobs = effort(epochs, quick, device, jobs)
     question = Question(label, drop=tuple(drop), group=environment, task=task, na=tuple(na))
     table, facts = prepare(Path(data), question)
     parts, number = table.parts, table.classes is None
@@ -114,7 +107,7 @@ def fit_environments(
             {"epochs": most, "patience": most if quick else PATIENCE}, jobs,
             total=len(CANDIDATES) * (trials * len(runs_of_a_trial) + seeds * parts.count) + 1,
         )  # fmt: skip
-        with runs.progress:
+        with runs.stored.progress:
             found = runs.search(CANDIDATES, trials, number)
             final = runs.final(found, seeds)
             candidates, losses, gains = measure(table, found, final)
@@ -156,7 +149,13 @@ def fit_environments(
         }
         # The metrics last: whoever finds them finds the model and the page that they describe.
         export(
-            home, runs.folder(config), config, table.prepared(()), table.target(()), question, None
+            home,
+            runs.stored.folder(config),
+            config,
+            table.prepared(()),
+            table.target(()),
+            question,
+            None,
         )
         page = environments_report(cast(EnvironmentMetrics, metrics))
         write_atomic(home / "report.html", page)
@@ -176,7 +175,7 @@ def _whole(runs: Runs, found: dict[str, Searched]) -> tuple[dict[str, Any], dict
             f"The network of all environments could not be trained: {record['error']}"
         )
     told = {"candidate": name, "seed": 0, "validation": last[name].found.loss}
-    return {**told, "run": runs.folder(config).name}, config
+    return {**told, "run": runs.stored.folder(config).name}, config
 
 
 def _three(table: Table) -> list[str]:

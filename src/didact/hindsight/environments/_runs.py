@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...runs import Progress, key, run_cells
 from .._runs import FIRST_TRIAL_SEED, deciding
 from .._settings import Settings
+from .._stored import Stored
 from ._cell import run_cell
 from ._choose import Chosen, choose
 from ._metrics import NETWORKS, EnvironmentTrialRecord
@@ -52,16 +52,15 @@ class Runs:
         jobs: int,
         total: int,
     ) -> None:
-        self.home, self.parts, self.budget, self.jobs = home, parts, budget, jobs
+        self.parts, self.budget = parts, budget
         self.shared = deciding(data, device, budget, FIXED)
-        self.cell = partial(
+        cell = partial(
             run_cell,
             tables=os.fspath(home / "state"),
             logs=os.fspath(home / "tensorboard"),
             part=list(parts.part),
         )
-        self.progress = Progress(total, "training runs")
-        self.done = 0
+        self.stored = Stored(home, cell, jobs, total)
 
     def config(
         self, candidate: str, settings: Settings, seed: int, left_out: LeftOut, epochs: int | None
@@ -78,24 +77,6 @@ class Runs:
             "final": epochs is not None,
         }
 
-    def folder(self, config: dict[str, Any]) -> Path:
-        """Where a final run left its student and predictions."""
-        return self.home / "state" / "cells" / key(config)
-
-    def run(self, configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Run or load cells, and say how far we are."""
-        before = self.done
-
-        def told(done: int, total: int, record: dict[str, Any], cached: bool) -> None:
-            self.done = before + done
-            self.progress.update(self.done, cached=cached)
-
-        records = run_cells(
-            self.cell, configs, self.home / "state" / "cells", jobs=self.jobs, progress=told
-        )
-        self.done = before + len(configs)
-        return records
-
     def search(self, candidates: Sequence[str], trials: int, number: bool) -> dict[str, Searched]:
         """Every trial of every candidate, without each part and each two; then the choices."""
         settings = {
@@ -108,7 +89,7 @@ class Runs:
             for k, one in enumerate(settings[name])
             for left_out in searched(self.parts.count)
         }
-        records = dict(zip(configs, self.run(list(configs.values())), strict=True))
+        records = dict(zip(configs, self.stored.run(list(configs.values())), strict=True))
         curves = {where: record["curves"] or {} for where, record in records.items()}
         return {name: self._chosen(name, settings[name], curves) for name in candidates}
 
@@ -152,12 +133,12 @@ class Runs:
             for place, choice in enumerate(of.choices[:-1])
             for seed in range(seeds)
         }
-        self.progress.expect(self.done + len(configs) + 1)
-        records = dict(zip(configs, self.run(list(configs.values())), strict=True))
+        self.stored.progress.expect(self.stored.done + len(configs) + 1)
+        records = dict(zip(configs, self.stored.run(list(configs.values())), strict=True))
         return {
             name: [
                 [
-                    (records[name, place, seed], self.folder(configs[name, place, seed]))
+                    (records[name, place, seed], self.stored.folder(configs[name, place, seed]))
                     for seed in range(seeds)
                 ]
                 for place in range(self.parts.count)
@@ -169,5 +150,5 @@ class Runs:
     def whole(self, candidate: str, choice: Choice) -> tuple[dict[str, Any], dict[str, Any]]:
         """One run on all environments: its config and its record."""
         config = self.config(candidate, choice.settings, 0, (), choice.found.epochs)
-        (record,) = self.run([config])
+        (record,) = self.stored.run([config])
         return config, record
