@@ -72,8 +72,10 @@ class Config:
     """Numbers of training boards; the paper goes to 8192."""
     methods: tuple[Candidate, ...] = ("ldt", "fixed_oracle", "fixed_random", "no_teacher")
     """Which methods to run, the longest first."""
+    searched: tuple[int, ...] = (512,)
+    """Sizes at which settings are searched; another takes those of the nearest."""
     trials: int = 8
-    """Settings tried by TPE for each method and size."""
+    """Settings tried by TPE for each method and searched size."""
     seeds: int = 3
     """Final runs with the best of them."""
     epochs: int = 200
@@ -117,15 +119,14 @@ def space(method: Candidate) -> dict[str, Real | Integer]:
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """TPE for every method and size side by side, then final seeds with the best settings."""
+    """TPE for methods and searched sizes side by side, then final seeds with the best settings."""
     places = {
         f"{method} {rows}": (method, rows)
-        for rows in sorted(config.sizes, reverse=True)
+        for rows in sorted(config.searched, reverse=True)
         for method in config.methods
     }
 
-    def run(place: str, settings: Mapping[str, Any], seed: int) -> Run:
-        method, rows = places[place]
+    def run(method: Candidate, rows: int, settings: Mapping[str, Any], seed: int) -> Run:
         return Run(
             method, rows, dict(settings), seed, epochs=config.epochs, board=config.board,
             test_rows=config.test_rows, held_out_rows=config.held_out_rows,
@@ -147,7 +148,7 @@ def plan(config: Config, shared: Path) -> Rounds:
     batches = next(asking)
     for first in count(SEARCH_SEED, 4):
         runs = {
-            (place, i): run(place, settings, first + i)
+            (place, i): run(*places[place], settings, first + i)
             for place, batch in batches.items()
             for i, settings in enumerate(batch)
         }
@@ -162,11 +163,26 @@ def plan(config: Config, shared: Path) -> Rounds:
         except StopIteration as ended:
             tried = ended.value
             break
-    yield [
-        run(place, min(trials, key=lambda trial: trial.value).settings, seed)
-        for seed in range(config.seeds)
+    best = {
+        places[place]: min(trials, key=lambda trial: trial.value).settings
         for place, trials in tried.items()
+    }
+    yield [
+        run(method, rows, best[method, nearest(rows, config.searched)], seed)
+        for seed in range(config.seeds)
+        for rows in sorted(config.sizes, reverse=True)
+        for method in config.methods
     ]
+
+
+def nearest(rows: int, sizes: Sequence[int]) -> int:
+    """The size with the least ratio to ``rows``, the larger of two.
+
+    Example:
+        >>> nearest(128, (512, 4096)), nearest(2048, (512, 8192))
+        (512, 8192)
+    """
+    return min(sizes, key=lambda size: (abs(math.log(size / rows)), -size))
 
 
 def held_out(record: Record) -> float:
@@ -316,7 +332,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"figure-4": figure}
 
 
-FULL = Config(sizes=(128, 256, 512, 1024, 2048, 4096, 8192), trials=32, seeds=8)
+SIZES = (128, 256, 512, 1024, 2048, 4096, 8192)
+FULL = Config(sizes=SIZES, searched=SIZES, trials=32, seeds=8)
 
 study = Study(
     name="ldt-life",
@@ -326,7 +343,16 @@ study = Study(
     config=Config,
     run=Run,
     full=FULL,
-    smoke=Config(sizes=(32,), trials=1, seeds=1, epochs=1, board=5, test_rows=32, held_out_rows=32),
+    smoke=Config(
+        sizes=(32, 48),
+        searched=(32,),
+        trials=1,
+        seeds=1,
+        epochs=1,
+        board=5,
+        test_rows=32,
+        held_out_rows=32,
+    ),
     plan=plan,
     train=train,
     value=lambda record: -held_out(record),
