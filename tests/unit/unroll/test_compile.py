@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from didact.unroll import SGD, functional
+from didact.unroll import SGD, _compiled, functional
 
 from ._asserts import assert_close, gradients, run_unroll
 from ._oracle import Case, fewest, memory_for, randn, tensor
@@ -38,3 +38,20 @@ def test_compiled_equals_eager() -> None:
     found, compiled, _ = gradients(not_leaves, case, compile=True, memory=memory)
     assert_close(compiled, plain)
     assert_close(found, expected)
+
+
+def test_functions_are_compiled_as_often_as_asked() -> None:
+    """Dynamo stops at eight versions of one piece of code; ours is copied for each loss."""
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    def compiled(function, k: int) -> torch.Tensor:
+        run = torch.compile(function, fullgraph=True, dynamic=False, backend="eager")
+        return run(torch.ones(k))
+
+    for k in range(1, 13):
+        assert torch.equal(compiled(_compiled._copy(twice), k), torch.full((k,), 2.0))
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        for k in range(1, 13):
+            compiled(twice, k)
