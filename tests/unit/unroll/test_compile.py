@@ -53,5 +53,4 @@ def test_functions_are_compiled_as_often_as_asked() -> None:
     for k in range(1, 13):
         assert torch.equal(compiled(_compiled._copy(twice), k), torch.full((k,), 2.0))
     with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
-        for k in range(1, 13):
-            compiled(twice, k)
+        [compiled(twice, k) for k in range(1, 13)]
