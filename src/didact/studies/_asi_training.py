@@ -141,7 +141,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
             now = {
                 "evaluations": evaluations, "accuracy": accuracy, "probability": probability,
                 "loss": round(float(np.mean(losses)), 5), "steps": steps,
-                "skip": round(float((data.lengths - 1).double().mean()) / np.mean(paths), 2),
+                "skip": round(float((data.lengths - 1).double().mean() / np.mean(paths)), 2),
             }  # fmt: skip
             losses.clear()
             record["updates"].append(done)
