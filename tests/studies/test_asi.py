@@ -25,6 +25,7 @@ from didact.tasks import Trajectories, room_runner
 
 SETTINGS: dict[str, Any] = {
     "architecture": "f-simple", "filters": 2, "learning_rate": 1e-3, "decay": 10, "horizon": 3,
+    "residual": False,
     "exploration": 0, "teacher_forcing": 10,
 }  # fmt: skip
 

@@ -29,7 +29,9 @@ class DrivenModel(nn.Module):
         self.read = nn.Sequential(
             nn.Linear(3 * horizon, 64), nn.ReLU(), nn.Linear(64, MAPS), nn.ReLU()
         )
-        self.frame = FrameModel(settings["architecture"], filters, generator, 3 + MAPS)
+        self.frame = FrameModel(
+            settings["architecture"], filters, generator, 3 + MAPS, settings["residual"]
+        )
         self.duration = nn.Linear(MAPS, 1)
         he_normal([*self.read, self.duration], generator)
 

@@ -101,4 +101,5 @@ class Latent:
     def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
         first = data.first[rows]
         latent = rollout(self.f, self.encoder(first), steps)[:, 1:]
-        return self.decoder(latent.flatten(0, 1), first.shape[2:]).unflatten(0, latent.shape[:2])
+        frames: Tensor = self.decoder(latent.flatten(0, 1), first.shape[2:])
+        return frames.view(*latent.shape[:2], *frames.shape[1:])

@@ -54,8 +54,10 @@ class Frames:
         self, method: Method, settings: dict[str, Any], generator: Generator, device: str
     ) -> None:
         self.method, self.settings = method, settings
-        model = FrameModel(settings["architecture"], settings["filters"], generator)
-        self.model = model.to(device)
+        self.model = FrameModel(
+            settings["architecture"], settings["filters"], generator,
+            residual=settings["residual"],
+        ).to(device)  # fmt: skip
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.model.parameters()

@@ -24,11 +24,13 @@ TINY: dict[str, Any] = {
 """What takes seconds."""
 LARGE: dict[str, Any] = {
     "seeds": 8, "trajectories": 500, "validation": 500, "epochs": 100, "looks": 400, "shrink": 1,
-    "filters": 48, "learning_rate": 5e-4, "device": "cuda",
+    "filters": 48, "learning_rate": 5e-4, "residual": False, "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 
 
+USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
+"""Most often chosen (tables A.1 and A.2)."""
 METHODS: dict[str, Method] = {
     "ASI": "asi", GREEDY: "asi", "global alignment": "aligned", "latent ASI": "latent",
     "ASI with actions": "actions",
@@ -58,6 +60,8 @@ class Config:
     """Of the model; the cheapest of the paper's three."""
     filters: int = 32
     """n_f, maps of its layers."""
+    residual: bool = True
+    """The model predicts how the frame changes; the paper's predicts all of it."""
     learning_rate: float = 1e-3
     """Of Adam."""
     decay: float = 0.6
@@ -78,6 +82,7 @@ def run_of(
     """A run of a config, by the label of its method, with settings that a search found."""
     shares: dict[str, Any] = {
         "architecture": config.architecture, "filters": config.filters,
+        "residual": config.residual,
         "learning_rate": config.learning_rate, "decay": config.decay, "horizon": config.horizon,
         "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
     }  # fmt: skip
@@ -89,7 +94,7 @@ def run_of(
         shares["exploration"] = 0.0
     updates = config.epochs * -(-config.trajectories // 2)
     for name in ("decay", "exploration", "teacher_forcing"):
-        shares[name] = round(shares[name] * updates)
+        shares[name] = max(1, round(shares[name] * updates)) if shares[name] else 0
     return Run(
         world=world, method=method, settings=shares, seed=seed,
         pixels=PIXELS[world] // config.shrink, trajectories=config.trajectories,
@@ -99,7 +104,7 @@ def run_of(
 
 
 def tries(label: str, trials: int) -> list[dict[str, Any]]:
-    """Random points of appendix A's space; its updates are here shares of 25,000."""
+    """What the paper chose, and random points of appendix A, its updates as shares of 25,000."""
     space: dict[str, Sequence[Any]] = {
         "architecture": ("f-simple", "f-strided", "f-dilated"), "filters": (32, 48),
         "learning_rate": (1e-3, 7.5e-4, 5e-4), "decay": (0.3, 0.4, 0.6),
@@ -109,7 +114,9 @@ def tries(label: str, trials: int) -> list[dict[str, Any]]:
         space["horizon"] = (15, 18, 21, 25)
     if label == "ASI":
         space["exploration"] = (0.3, 0.4, 0.6)
-    return drawn({n: Choice(v) for n, v in space.items()}, trials=trials, seed=SEARCH_SEED)
+    found = {name: Choice(values) for name, values in space.items()}
+    first = {name: USUAL.get(name, values[0]) for name, values in space.items()}
+    return drawn(found, trials=trials, seed=SEARCH_SEED, first=first)
 
 
 def label_of(run: Run) -> str:
@@ -148,10 +155,10 @@ def finals(
         groups: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
         for cell in sizes[best]:
             groups[label_of(cell.run)][json.dumps(cell.run.settings)].append(cell)
-        found[world] = {
-            label: sorted(max(by.values(), key=len), key=lambda cell: cell.run.seed)
-            for label, by in sorted(groups.items(), key=lambda item: (item[0][0] != "A", item[0]))
-        }
+        found[world] = {}
+        for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
+            most: list[Cell] = max(groups[label].values(), key=len)
+            found[world][label] = sorted(most, key=lambda cell: cell.run.seed)
     return found
 
 

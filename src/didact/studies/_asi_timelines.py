@@ -127,7 +127,7 @@ def timeline(true: Tensor, cell: Cell) -> Any:
     every = math.ceil((at[-1] + 2) / COLUMNS)
     above = list(range(0, min(at[-1] + every, len(true) - 1) + 1, every))
     wide = true.shape[3] / true.shape[2]
-    figure = Figure(figsize=(10, 10 / len(above) / wide * 2 + 1.1), layout="none")
+    figure = Figure(figsize=(10, 10 / len(above) / wide * 2 + 1.1))
     losses = torch.stack(
         [
             binary_cross_entropy(

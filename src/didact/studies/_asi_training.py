@@ -121,7 +121,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
             if not bool(found.loss.isfinite()):
                 raise Diverged(f"The loss of update {i} is {float(found.loss)}.")
             adam.zero_grad(set_to_none=True)
-            found.loss.backward()
+            found.loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
             decay.step()
             evaluations += found.evaluations
@@ -141,7 +141,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
             now = {
                 "evaluations": evaluations, "accuracy": accuracy, "probability": probability,
                 "loss": round(float(np.mean(losses)), 5), "steps": steps,
-                "skip": round(float((data.lengths - 1).double().mean() / np.mean(paths)), 2),
+                "skip": round(float((data.lengths - 1).double().mean()) / float(np.mean(paths)), 2),
             }  # fmt: skip
             losses.clear()
             record["updates"].append(done)
@@ -170,7 +170,7 @@ def _schedule(kind: Any, i: int, over: float) -> float:
 def _batches(run: Run, generator: Generator) -> Iterator[tuple[Tensor, bool]]:
     for epoch in range(run.epochs):
         order = torch.randperm(run.trajectories, generator=generator).to(run.device)
-        for rows in order.split(run.batch):
+        for rows in torch.split(order, run.batch):
             yield rows, epoch < run.switch
 
 
@@ -182,7 +182,8 @@ def look(run: Run, learner: Learner, data: Trajectories, steps: int) -> tuple[fl
     """
     found = []
     with torch.no_grad():
-        for rows in torch.arange(len(data.labels), device=data.labels.device).split(AT_ONCE):
+        each = torch.arange(len(data.labels), device=data.labels.device)
+        for rows in torch.split(each, AT_ONCE):
             frames = learner.predict(data, rows, steps)
             if run.world == "funnel-board":
                 found.append(funnel_label(frames))
