@@ -95,6 +95,19 @@ def test_a_number_keeps_its_magnitude_through_the_layers(architecture: Any) -> N
     assert all(not bool(p.any()) for n, p in model.named_parameters() if n.endswith("bias"))
 
 
+@pytest.mark.parametrize("architecture", ["f-simple", "f-strided", "f-dilated"])
+def test_a_residual_model_adds_to_the_logits(architecture: Any) -> None:
+    plain = FrameModel(architecture, 4, seeded())
+    model = FrameModel(architecture, 4, seeded(), residual=True)
+    x = torch.rand(2, 3, 9, 8, generator=seeded(1))
+    x[0] = x[0].round()
+    cut = x.clamp(0.002, 0.998)
+    change = plain(x).logit() * 0.1  # its last layer starts at a tenth
+    torch.testing.assert_close(model(x), torch.sigmoid(torch.log(cut / (1 - cut)) + change))
+    (grad,) = torch.autograd.grad(model(x.requires_grad_()).sum(), x)
+    assert bool(grad.isfinite().all())
+
+
 def test_models_refuse_what_does_not_fit() -> None:
     with pytest.raises(InvalidInput, match="architecture"):
         FrameModel("f-wide", 4, seeded())  # type: ignore[arg-type]
