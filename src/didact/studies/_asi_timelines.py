@@ -122,47 +122,39 @@ def timeline(true: Tensor, cell: Cell) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.patches import ConnectionPatch
 
-    predicted = unpacked(cell.record["films"][0])
+    film = unpacked(cell.record["films"][0])
     at = times(cell, true)[:PREDICTED]
-    every = math.ceil((at[-1] + 2) / COLUMNS)
-    above = list(range(0, min(at[-1] + every, len(true) - 1) + 1, every))
-    wide = true.shape[3] / true.shape[2]
-    figure = Figure(figsize=(10, 10 / len(above) / wide * 2 + 1.1))
-    losses = torch.stack(
-        [
-            binary_cross_entropy(
-                (frame.float() / 255).expand(len(true), -1, -1, -1), true.float() / 255
-            ).mean((1, 2, 3))
-            for frame in predicted[: len(at)]
-        ]
-    )
-    share = 10 / figure.get_size_inches()[1] / len(above) / wide
-    top = [
-        figure.add_axes((k / len(above), 1 - share, 0.97 / len(above), 0.9 * share))
-        for k in range(len(above))
-    ]
-    bottom = [
-        figure.add_axes(
-            ((k + 0.5) / len(at) - 0.485 / len(above), 0, 0.97 / len(above), 0.9 * share)
-        )
-        for k in range(len(at))
-    ]
+    every = math.ceil((at[-1] + 1) / (COLUMNS - 1))
+    above = list(range(0, min(at[-1] + every, len(true)), every))
+    wide = 10 / len(above)
+    high = wide * true.shape[2] / true.shape[3]
+    total = 2 * high + 1.3
+    figure = Figure(figsize=(10, total))
+
+    def row(middles: list[float], bottom: float) -> list[Any]:
+        size = (0.96 * wide / 10, 0.96 * high / total)
+        places = [(middle - size[0] / 2, bottom / total, *size) for middle in middles]
+        return [figure.add_axes(place) for place in places]
+
+    top = row([(k + 0.5) / len(above) for k in range(len(above))], high + 1.1)
+    bottom = row([(k + 0.5) / len(at) for k in range(len(at))], 0.04)
     for axes, t in zip(top, above, strict=True):
         picture(axes, true[t], f"t = {t}")
     start = 0
     for k, (axes, t) in enumerate(zip(bottom, at, strict=True)):
-        picture(axes, predicted[k], "")
-        for other, s in zip(top, above, strict=True):
-            if not start < s <= start + cell.run.settings["horizon"]:
-                continue
-            # Half as dark for every tenth of the range of the window that it is worse.
-            window = losses[k, start + 1 : start + 1 + cell.run.settings["horizon"]]
-            scale = float(window.max() - window.min()) or 1.0
-            dark = 0.5 ** (10 * float(losses[k, s] - window.min()) / scale)
+        picture(axes, film[k], "")
+        near = min(above, key=lambda s, t=t: abs(s - t))  # type: ignore[misc]
+        end = start + cell.run.settings["horizon"]
+        ways = [s for s in above if start < s <= end or s == near]
+        seen = (film[k].float() / 255).expand(len(ways), -1, -1, -1)
+        losses = binary_cross_entropy(seen, true[ways].float() / 255).flatten(1).mean(1)
+        # Half as dark for every tenth of the way from the best to the worst.
+        worse = (losses - losses.min()) / (losses.max() - losses.min()).clamp_min(1e-9)
+        for s, dark in zip(ways, (0.5 ** (10 * worse)).tolist(), strict=True):
             if dark > 0.02:
                 line = ConnectionPatch(
-                    (0.5, 0), (0.5, 1), "axes fraction", "axes fraction", axesA=other, axesB=axes,
-                    color="k", alpha=dark, linewidth=1.2,
+                    (0.5, 0), (0.5, 1), "axes fraction", "axes fraction",
+                    axesA=top[above.index(s)], axesB=axes, color="k", alpha=dark, linewidth=1.2,
                 )  # fmt: skip
                 figure.add_artist(line)
         start = t
