@@ -47,7 +47,8 @@ def test_a_study_runs_resumes_and_shows(
     assert len({line.count("|") for line in lines}) == 1
     figures = plot_study(study, tmp_path)
     assert figures
-    assert all(path.read_text().lstrip().startswith("<?xml") for path in figures)
+    starts = {".svg": b"<?xml", ".gif": b"GIF89a"}
+    assert all(path.read_bytes().lstrip().startswith(starts[path.suffix]) for path in figures)
     assert [path.read_bytes() for path in plot_study(study, tmp_path)] == [
         path.read_bytes() for path in figures
     ]

@@ -6,6 +6,10 @@ all of them on one page. ``STUDIES`` are all.
 """
 
 from . import (
+    _asi_curves,
+    _asi_extensions,
+    _asi_perturbation,
+    _asi_timelines,
     _dials,
     _ilc_correlations,
     _ilc_environments,
@@ -54,6 +58,10 @@ STUDIES = (
     _ilc_surfaces.study,
     _ilc_memorization.study,
     _ilc_label_noise.study,
+    _asi_curves.study,
+    _asi_perturbation.study,
+    _asi_timelines.study,
+    _asi_extensions.study,
 )
 
 __all__ = [

@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from ..runs import write_atomic
+from ..tasks import animation
 from ._study import Study
 
 
@@ -17,7 +20,8 @@ def plot_study(study: Study, out: str | os.PathLike[str]) -> list[Path]:
 
     Args:
         study: which.
-        out: the folder of ``run_study``; figures go beside the cells, as ``<name>.svg``.
+        out: the folder of ``run_study``; figures go beside the cells, as ``<name>.svg``, films as
+            ``<name>.gif``.
 
     Returns:
         The files written; none where no cell is finished.
@@ -31,6 +35,10 @@ def plot_study(study: Study, out: str | os.PathLike[str]) -> list[Path]:
     # Without a fixed salt and date every drawing is another file.
     with rc_context({"svg.hashsalt": study.name, "svg.fonttype": "none"}):
         for name, figure in study.plot(cells).items():
+            if isinstance(figure, Tensor):
+                film = Path(out) / study.folder / f"{study.name}-{name}.gif"
+                written.append(animation(figure, film, milliseconds=100))
+                continue
             buffer = io.BytesIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
             path = Path(out) / study.folder / f"{study.name}-{name}.svg"
@@ -52,7 +60,8 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         if not cells:
             parts.append(f"*Not run.* `didact study run {study.name}`")
             continue
-        figures = sorted((Path(out) / study.folder).glob(f"{study.name}-*.svg"))
+        home = Path(out) / study.folder
+        figures = [*home.glob(f"{study.name}-*.svg"), *home.glob(f"{study.name}-*.gif")]
         made = Counter(
             f"{cell.made['processor']}, {cell.made['cores']} cores, torch {cell.made['torch']}"
             for cell in cells
@@ -61,7 +70,7 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         seconds = sum(cell.record["seconds"] for cell in cells)
         parts += [
             study.table(cells),
-            *(f"![{path.stem}]({study.folder}/{path.name})" for path in figures),
+            *(f"![{path.stem}]({study.folder}/{path.name})" for path in sorted(figures)),
             f"`didact study run {study.name}`: {len(cells)} cells, {seconds / 3600:.1f} hours of "
             f"one core, {days[0]} to {days[-1]}. "
             + "; ".join(f"{count} on {where}" for where, count in made.most_common())

@@ -50,7 +50,8 @@ class Study:
             ``log(step, values)`` draws curves for TensorBoard.
         value: what progress shows as best so far, of a record; lower is better.
         table: Markdown, ours beside the paper's, from the finished cells.
-        plot: figures by name, from the finished cells.
+        plot: figures by name, from the finished cells; a film is a tensor ``[time, 3, height,
+            width]``.
         records: folder of the cells, where studies share some; the study's name by default.
     """
 

@@ -1,0 +1,102 @@
+"""Beyond the paper: does global alignment help, a latent space, knowing what will be done?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._asi_curves import curve
+from ._asi_runs import LARGE, TINY, finals, highest, run_of, size_of
+from ._asi_runs import Config as Common
+from ._asi_training import Run, World, train
+from ._numbers import markdown, mean
+from ._study import Cell, Rounds, Study
+
+LABELS = (
+    "ASI", "global alignment", "latent ASI", "ASI with actions", "Δ = 1", "Δ = 1 with actions",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config(Common):
+    """Beyond the paper: global alignment, a latent space, actions."""
+
+    worlds: tuple[World, ...] = ("room-runner",)
+    """Which worlds."""
+    labels: tuple[str, ...] = LABELS
+    """Which methods; ASI and Δ = 1 are those of asi-curves, where they are done."""
+    steps: int = 20
+    """Predictions that global alignment may use; times H, they have to reach the end."""
+
+
+def plan(config: Config, shared: Path) -> Rounds:
+    """Seeds of every method."""
+    yield [
+        run_of(config, world, label, seed, **_more(config, label))
+        for seed in range(config.seeds)
+        for world in config.worlds
+        for label in config.labels
+    ]
+
+
+def _more(config: Config, label: str) -> dict[str, Any]:
+    return {"steps": config.steps} if label == "global alignment" else {}
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """What was reached at the end, and at what cost."""
+    rows = []
+    for world, groups in finals(cells, LABELS).items():
+        for label, same in groups.items():
+            ends = [cell.record for cell in same if not cell.record["diverged"]]
+            rows.append(
+                [
+                    world, label, str(len(same)),
+                    f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
+                    f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
+                    f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
+                    f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
+                    f"{mean([cell.record['seconds'] / 60 for cell in same]).value:.0f}",
+                    size_of(same[0]),
+                ]
+            )  # fmt: skip
+    header = [
+        "world", "method", "seeds", "accuracy at the end, %", "ψ of the true label, %",
+        "model evaluations, thousands", "frames per step", "minutes of one core", "size",
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def plot(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Accuracy by epochs."""
+    from matplotlib.figure import Figure
+
+    worlds = finals(cells, LABELS)
+    figure = Figure(figsize=(5 * max(1, len(worlds)), 3.4), layout="constrained")
+    panels = figure.subplots(1, max(1, len(worlds)), squeeze=False)[0]
+    for axes, (world, groups) in zip(panels, worlds.items(), strict=False):
+        for k, (label, same) in enumerate(groups.items()):
+            curve(axes, same, "epochs", label, f"C{k}")
+        axes.set(title=world, xlabel="epochs", ylabel="accuracy in %")
+        axes.legend(frameon=False, fontsize="small")
+    return {"accuracy": figure}
+
+
+study = Study(
+    name="asi-extensions",
+    claim="Not in a paper: Neitz' thesis names as future work the global alignment of predicted "
+    "and true frames, skips in a latent space, and models that know the actions. Does each help?",
+    version=1,
+    config=Config,
+    run=Run,
+    full=Config(**LARGE),
+    smoke=Config(**TINY),
+    plan=plan,
+    train=train,
+    value=lambda record: -highest(record),
+    table=table,
+    plot=plot,
+    records="asi",
+)

@@ -1,0 +1,171 @@
+"""What the studies of adaptive skip intervals compare, and which of their cells belong together."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..runs import Choice, drawn
+from ._asi_learners import Method
+from ._asi_nets import Architecture
+from ._asi_training import SEARCH_SEED, Run, World
+from ._study import Cell, Record
+
+PIXELS = {"room-runner": 4, "funnel-board": 6}
+"""The paper's frames: 64 × 64 and 126 × 75."""
+GREEDY = "ASI, no exploration"
+TINY: dict[str, Any] = {
+    "worlds": ("room-runner",), "seeds": 1, "trajectories": 2, "validation": 2, "epochs": 1,
+    "looks": 1, "filters": 2,
+}  # fmt: skip
+"""What takes seconds."""
+LARGE: dict[str, Any] = {
+    "seeds": 8, "trajectories": 500, "validation": 500, "epochs": 100, "looks": 400, "shrink": 1,
+    "filters": 48, "learning_rate": 5e-4, "residual": False, "device": "cuda",
+}  # fmt: skip
+"""The paper's size."""
+
+
+USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
+"""Most often chosen (tables A.1 and A.2)."""
+METHODS: dict[str, Method] = {
+    "ASI": "asi", GREEDY: "asi", "global alignment": "aligned", "latent ASI": "latent",
+    "ASI with actions": "actions",
+}  # fmt: skip
+"""By label; besides, there are fixed steps, "Δ = 1" and "Δ = 1 with actions"."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Numbers that all of these studies have."""
+
+    worlds: tuple[World, ...] = ("room-runner", "funnel-board")
+    """Which worlds."""
+    seeds: int = 3
+    """Repetitions, with other training data, initial weights and draws; the paper has 8."""
+    trajectories: int = 200
+    """To train on; the paper has 500."""
+    validation: int = 200
+    """To judge by; the paper has 500."""
+    epochs: int = 20
+    """Passes over them, two trajectories an update."""
+    looks: int = 10
+    """At validation trajectories, evenly spaced; the paper has four per epoch."""
+    shrink: int = 2
+    """By how much frames are smaller than the paper's 64 × 64 and 126 × 75."""
+    architecture: Architecture = "f-strided"
+    """Of the model; the cheapest of the paper's three."""
+    filters: int = 32
+    """n_f, maps of its layers."""
+    residual: bool = True
+    """The model predicts how the frame changes; the paper's predicts all of it."""
+    learning_rate: float = 1e-3
+    """Of Adam."""
+    decay: float = 0.6
+    """Share of the updates after which the learning rate is a fifth."""
+    horizon: int = 20
+    """H of ASI, in frames."""
+    exploration: float = 0.3
+    """Share of the updates over which ASI's exploration fades."""
+    teacher_forcing: float = 0.6
+    """Share of the updates after which true frames are fed back with probability 1/6."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def run_of(
+    config: Config, world: World, label: str, seed: int, *, switch: int = 0, **found: Any
+) -> Run:  # fmt: skip
+    """A run of a config, by the label of its method, with settings that a search found."""
+    shares: dict[str, Any] = {
+        "architecture": config.architecture, "filters": config.filters,
+        "residual": config.residual,
+        "learning_rate": config.learning_rate, "decay": config.decay, "horizon": config.horizon,
+        "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
+    }  # fmt: skip
+    shares.update(found)
+    method = METHODS.get(label, "fixed_actions" if "actions" in label else "fixed")
+    if method.startswith("fixed"):
+        shares["horizon"] = int(label.split()[2])
+    if method in ("fixed", "fixed_actions", "aligned") or label == GREEDY:
+        shares["exploration"] = 0.0
+    updates = config.epochs * -(-config.trajectories // 2)
+    for name in ("decay", "exploration", "teacher_forcing"):
+        shares[name] = max(1, round(shares[name] * updates)) if shares[name] else 0
+    return Run(
+        world=world, method=method, settings=shares, seed=seed,
+        pixels=PIXELS[world] // config.shrink, trajectories=config.trajectories,
+        validation=config.validation, epochs=config.epochs, looks=config.looks, switch=switch,
+        device=config.device,
+    )  # fmt: skip
+
+
+def tries(label: str, trials: int) -> list[dict[str, Any]]:
+    """What the paper chose, and random points of appendix A, its updates as shares of 25,000."""
+    space: dict[str, Sequence[Any]] = {
+        "architecture": ("f-simple", "f-strided", "f-dilated"), "filters": (32, 48),
+        "learning_rate": (1e-3, 7.5e-4, 5e-4), "decay": (0.3, 0.4, 0.6),
+        "teacher_forcing": (0.6, 0.8),
+    }  # fmt: skip
+    if label.startswith("ASI"):
+        space["horizon"] = (15, 18, 21, 25)
+    if label == "ASI":
+        space["exploration"] = (0.3, 0.4, 0.6)
+    found = {name: Choice(values) for name, values in space.items()}
+    first = {name: USUAL.get(name, values[0]) for name, values in space.items()}
+    return drawn(found, trials=trials, seed=SEARCH_SEED, first=first)
+
+
+def label_of(run: Run) -> str:
+    """The method's name in tables and figures."""
+    if run.method == "asi":
+        return "ASI" if run.settings["exploration"] else GREEDY
+    if run.method.startswith("fixed"):
+        told = " with actions" if run.method == "fixed_actions" else ""
+        return f"Δ = {run.settings['horizon']}{told}"
+    return next(label for label, method in METHODS.items() if method == run.method)
+
+
+def highest(record: Record) -> float:
+    """The highest accuracy of any look, by which the paper chooses settings."""
+    return max(record["accuracy"], default=0.0)
+
+
+def finals(
+    cells: Iterable[Cell], labels: Sequence[str] = (), *, switched: bool = False
+) -> dict[str, dict[str, list[Cell]]]:
+    """By world and label, seeds that differ in nothing else; only of ``labels``, if there are any.
+
+    Of several sizes the one with the most cells, of several settings that with the most seeds.
+    """
+    worlds: dict[str, dict[Any, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        run = cell.run
+        if labels and label_of(run) not in labels:
+            continue
+        if run.seed < SEARCH_SEED and bool(run.switch) == switched:
+            size = run.pixels, run.trajectories, run.epochs, run.validation, run.looks, run.switch
+            worlds[run.world][size].append(cell)
+    found: dict[str, dict[str, list[Cell]]] = {}
+    for world, sizes in sorted(worlds.items(), reverse=True):
+        best = max(sizes, key=lambda size: (len(sizes[size]), size))
+        groups: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+        for cell in sizes[best]:
+            groups[label_of(cell.run)][json.dumps(cell.run.settings)].append(cell)
+        found[world] = {}
+        for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
+            most: list[Cell] = max(groups[label].values(), key=len)
+            found[world][label] = sorted(most, key=lambda cell: cell.run.seed)
+    return found
+
+
+def size_of(cell: Cell) -> str:
+    """What the numbers were measured on, briefly."""
+    run = cell.run
+    return (
+        f"{run.trajectories} trajectories, {run.epochs} epochs, frames "
+        f"1/{PIXELS[run.world] // run.pixels}, n_f = {run.settings['filters']}"
+    )

@@ -1,0 +1,294 @@
+"""What the studies of adaptive skip intervals are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from didact import InvalidInput
+from didact.runs import key
+from didact.skips import linear
+from didact.studies import STUDIES, find
+from didact.studies._asi_curves import Config, plan
+from didact.studies._asi_driven import Driven, ways
+from didact.studies._asi_nets import FrameModel
+from didact.studies._asi_runs import GREEDY, finals, label_of, run_of, tries
+from didact.studies._asi_timelines import matched
+from didact.studies._asi_training import Run, _batches, data_of, films, look, train, unpacked
+from didact.studies._study import Cell
+from didact.tasks import Trajectories, room_runner
+
+SETTINGS: dict[str, Any] = {
+    "architecture": "f-simple", "filters": 2, "learning_rate": 1e-3, "decay": 10, "horizon": 3,
+    "residual": False,
+    "exploration": 0, "teacher_forcing": 10,
+}  # fmt: skip
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Trajectories:
+    return room_runner(4, seed=5, pixels=2)
+
+
+def literal(model: FrameModel, architecture: str, x: Tensor) -> Tensor:
+    """Appendix A, layer by layer."""
+    a, b, c, d, e = model.around
+    h = F.conv2d(x, a.weight, a.bias, padding=2).relu()
+    h = F.conv2d(h, b.weight, b.bias, stride=2 if "strided" in architecture else 1, padding=2)
+    h = F.conv2d(h.relu(), c.weight, c.bias, padding=2).relu()
+    if architecture == "f-strided":
+        # The transpose of a convolution is its gradient.
+        wide = torch.zeros(len(x), d.out_channels, *x.shape[2:], requires_grad=True)
+        (up,) = torch.autograd.grad(F.conv2d(wide, d.weight, stride=2, padding=3), wide, h)
+        h = up + d.bias[:, None, None]
+    elif architecture == "f-dilated":
+        h = F.conv2d(h, d.weight, d.bias, padding=6, dilation=2)
+    else:
+        h = F.conv2d(h, d.weight, d.bias, padding=3)
+    h = F.conv2d(h.relu(), e.weight, e.bias, padding=2).relu()
+    h = torch.cat([h, x], 1)
+    h = (
+        torch.einsum("oi,nihw->nohw", model.mix.weight[..., 0, 0], h)
+        + model.mix.bias[:, None, None]
+    ).relu()
+    h = torch.einsum("oi,nihw->nohw", model.output.weight[..., 0, 0], h)
+    return torch.sigmoid(h + model.output.bias[:, None, None])
+
+
+@pytest.mark.parametrize("architecture", ["f-simple", "f-strided", "f-dilated"])
+@pytest.mark.parametrize("size", [(32, 32), (63, 38), (9, 7)])
+def test_a_model_is_that_of_the_appendix(architecture: Any, size: tuple[int, int]) -> None:
+    model = FrameModel(architecture, 5, seeded())
+    for name, value in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(value, generator=seeded(1))
+    x = torch.rand(2, 3, *size, generator=seeded(2))
+    with torch.enable_grad():
+        expected = literal(model, architecture, x)
+    torch.testing.assert_close(model(x), expected)
+    shapes = [3 * 5 * 25, 5 * 5 * 25, 5 * 5 * 25, 5 * 5 * 49, 5 * 5 * 25, 8 * 5, 5 * 3]
+    assert sum(p.numel() for p in model.parameters()) == sum(shapes) + 6 * 5 + 3
+
+
+@pytest.mark.parametrize("architecture", ["f-simple", "f-strided", "f-dilated"])
+def test_a_number_keeps_its_magnitude_through_the_layers(architecture: Any) -> None:
+    model = FrameModel(architecture, 96, seeded())
+    x = torch.randn(1, 3, 48, 48, generator=seeded(1))
+    with torch.no_grad():
+        for layer in model.around:
+            more = {"output_size": (48, 48)} if isinstance(layer, nn.ConvTranspose2d) else {}
+            before = x.square().mean()
+            x = layer(x, **more)
+            inner = x[..., 8:-8, 8:-8] if x.shape[-1] > 24 else x[..., 4:-4, 4:-4]
+            # Var(Wx) = 2 E[x²]: what the ReLU halves.
+            assert 1.3 < float(inner.square().mean() / before) < 2.7
+            x = x.relu()
+    assert all(not bool(p.any()) for n, p in model.named_parameters() if n.endswith("bias"))
+
+
+@pytest.mark.parametrize("architecture", ["f-simple", "f-strided", "f-dilated"])
+def test_a_residual_model_adds_to_the_logits(architecture: Any) -> None:
+    plain = FrameModel(architecture, 4, seeded())
+    model = FrameModel(architecture, 4, seeded(), residual=True)
+    x = torch.rand(2, 3, 9, 8, generator=seeded(1))
+    x[0] = x[0].round()
+    cut = x.clamp(0.002, 0.998)
+    change = plain(x).logit() * 0.1  # its last layer starts at a tenth
+    torch.testing.assert_close(model(x), torch.sigmoid(torch.log(cut / (1 - cut)) + change))
+    (grad,) = torch.autograd.grad(model(x.requires_grad_()).sum(), x)
+    assert bool(grad.isfinite().all())
+
+
+def test_models_refuse_what_does_not_fit() -> None:
+    with pytest.raises(InvalidInput, match="architecture"):
+        FrameModel("f-wide", 4, seeded())  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="filters"):
+        FrameModel("f-simple", 0, seeded())
+    with pytest.raises(InvalidInput, match=r"\[n, 3, height, width\]"):
+        FrameModel("f-simple", 2, seeded())(torch.rand(3, 8, 8))
+
+
+class Told:
+    """Predicts what it is told."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self.frames = frames
+
+    def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
+        return self.frames[rows, None].expand(-1, steps, -1, -1, -1)
+
+
+def test_the_end_is_right_the_beginning_is_nothing_and_nothing_is_wrong(
+    rooms: Trajectories,
+) -> None:
+    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2)
+    assert look(run, Told(rooms.last), rooms, 2) == (1.0, pytest.approx(1, abs=1e-3))  # type: ignore[arg-type]
+    assert look(run, Told(rooms.first), rooms, 2) == (0.0, 0.5)  # type: ignore[arg-type]
+
+
+def test_a_film_comes_back_from_its_record(rooms: Trajectories) -> None:
+    kept = films(Told(rooms.last), rooms, 3)  # type: ignore[arg-type]
+    for i, film in enumerate(kept):
+        ends = int(rooms.lengths[: i + 1].sum()) - 1
+        assert torch.equal(unpacked(film), rooms.frames[ends].expand(3, -1, -1, -1))
+
+
+def test_true_frames_are_matched_with_themselves(rooms: Trajectories) -> None:
+    film = rooms.film(0)
+    at = [4, 9, 11, 18, len(film) - 1]
+    assert matched(film, film[at], len(film), 1) == at
+    assert matched(film, film[[3, 3, 3]], 2, 2) == [2, 4, 6]
+
+
+def test_ways_lead_from_frame_to_frame(rooms: Trajectories) -> None:
+    rows = torch.tensor([2, 0])
+    found = ways(rooms, rows)
+    for row, i in enumerate(rows.tolist()):
+        start, n = int(rooms.lengths[:i].sum()), int(rooms.lengths[i])
+        steps = rooms.positions[start : start + n].diff(dim=0)
+        torch.testing.assert_close(found[row, : n - 1].double(), steps, atol=1e-6, rtol=0)
+        assert not bool(found[row, n - 1 :].any())
+
+
+@pytest.mark.parametrize("duration", [2.0, 30.0])
+def test_a_driven_model_keeps_the_time_and_stops_at_the_end(
+    rooms: Trajectories, duration: float
+) -> None:
+    driven = Driven("actions", SETTINGS, seeded(), "cpu")
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def model(x: Tensor, ahead: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((ahead, mask))
+        return x * 0.5, torch.full((len(x),), duration)
+
+    driven.model = model  # type: ignore[assignment]
+    rows = torch.tensor([1, 3])
+    actions, last = ways(rooms, rows), rooms.lengths[rows] - 1
+    frames = driven.predict(rooms, rows, 60)
+    skip = min(int(duration), 3)
+    for b in range(2):
+        for k, (ahead, mask) in enumerate(seen):
+            at = min(k * skip, int(last[b]))
+            left = actions[b, at : min(at + 3, int(last[b]))]
+            torch.testing.assert_close(ahead[b, : len(left)], left)
+            assert mask[b].tolist() == [j < len(left) for j in range(3)]
+            halves = min(k + 1, -(-int(last[b]) // skip))
+            torch.testing.assert_close(frames[b, k], rooms.first[rows[b]] * 0.5**halves)
+
+
+def test_perturbed_dynamics_come_first_and_every_trajectory_once_an_epoch() -> None:
+    run = Run(
+        "room-runner", "asi", SETTINGS, seed=0, pixels=2, trajectories=5, epochs=3, switch=2
+    )  # fmt: skip
+    batches = list(_batches(run, seeded()))
+    assert [perturbed for _, perturbed in batches] == [True] * 6 + [False] * 3
+    for k in range(3):
+        rows = torch.cat([rows for rows, _ in batches[3 * k : 3 * k + 3]])
+        assert sorted(rows.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> None:
+    run = Run("room-runner", "asi", SETTINGS, seed=1, pixels=2, trajectories=2, validation=2)
+
+    def drawn(run: Run, validation: bool) -> Trajectories:
+        return data_of(run, tmp_path, validation=validation, perturbed=False)
+
+    first = drawn(run, False)
+    again = drawn(run, False)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    other = dataclasses.replace(run, seed=2)
+    trial = dataclasses.replace(run, seed=1001)
+    assert not torch.equal(first.first, drawn(other, False).first)
+    assert torch.equal(drawn(run, True).first, drawn(other, True).first)
+    assert not torch.equal(drawn(run, True).first, drawn(trial, True).first)
+
+
+@pytest.mark.parametrize("method", ["asi", "fixed", "aligned", "latent", "actions"])
+def test_a_run_is_reproducible_and_counts(method: Any, tmp_path: Any) -> None:
+    settings = {**SETTINGS, "horizon": 20, "exploration": 2, "steps": 12}
+    run = Run(
+        "room-runner", method, settings, seed=1, pixels=2, trajectories=2, validation=2, epochs=2,
+        looks=2,
+    )  # fmt: skip
+    logged: list[int] = []
+    first = train(run, tmp_path, lambda step, values: logged.append(step))
+    again = train(run, tmp_path, lambda step, values: None)
+    assert {**first, "seconds": 0} == {**again, "seconds": 0}
+    assert first["diverged"] is None
+    assert first["updates"] == logged == [1, 2]
+    lengths = data_of(run, tmp_path, validation=False, perturbed=False).lengths
+    steps = [-(-(length - 1) // 20) for length in lengths.tolist()]
+    if method == "fixed":
+        assert first["evaluations"] == [sum(steps), 2 * sum(steps)]
+    else:
+        assert sum(steps) <= first["evaluations"][0] < first["evaluations"][1]
+
+
+def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
+    config = Config(trajectories=11, epochs=10)  # 60 updates
+    labels = [
+        "ASI",
+        GREEDY,
+        "Δ = 1",
+        "Δ = 3",
+        "latent ASI",
+        "global alignment",
+        "ASI with actions",
+        "Δ = 1 with actions",
+    ]
+    for label in labels:
+        run = run_of(config, "funnel-board", label, 0, steps=4)
+        assert label_of(run) == label
+        assert run.settings["decay"] == 36
+        assert run.pixels == 3
+    assert run_of(config, "room-runner", "ASI", 0).settings["exploration"] == 18
+    assert linear(18, 18) == 0
+    assert run_of(config, "room-runner", GREEDY, 0).settings["exploration"] == 0
+    assert run_of(config, "room-runner", "Δ = 3", 0).settings["horizon"] == 3
+    drawn = tries("ASI", 9)
+    assert len({key(settings) for settings in drawn}) == 9
+    # The paper's numbers of updates, at its 25,000.
+    full = find("asi-curves", STUDIES).full
+    for settings in drawn:
+        run = run_of(full, "room-runner", "ASI", 1000, **settings)
+        assert run.settings["decay"] in (7500, 10_000, 15_000)
+        assert run.settings["exploration"] in (7500, 10_000, 15_000)
+        assert run.settings["teacher_forcing"] in (15_000, 20_000)
+
+
+def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_path: Any) -> None:
+    config = Config(worlds=("room-runner",), trials=3, seeds=2, steps=(1, 2, 5))
+    rounds = plan(config, tmp_path)
+    asked = next(rounds)
+    assert len(asked) == 4 * 3
+    assert all(run.seed >= 1000 for run in asked)
+    # The second trial of each method is the best.
+    records = [{"accuracy": [0.1, 0.9 if k % 3 == 1 else 0.2, 0.0]} for k in range(12)]
+    final = rounds.send(records)
+    best = {label_of(asked[k]): asked[k].settings for k in range(1, 12, 3)}
+    assert [run.seed for run in final] == [0] * 5 + [1] * 5
+    for run in final:
+        label = label_of(run)
+        wanted = {**best["Δ = 2"], "horizon": 5} if label == "Δ = 5" else best[label]
+        assert run.settings == wanted
+
+
+def test_cells_of_one_size_and_setting_stand_together() -> None:
+    config = Config(seeds=2)
+    small = dataclasses.replace(config, epochs=3)
+    runs = [run_of(c, "room-runner", "ASI", s) for c, s in ((config, 1), (config, 0), (small, 0))]
+    runs += [run_of(config, "room-runner", "ASI", s) for s in (1000,)]
+    cells = [Cell(run, {}, {}) for run in runs]
+    found = finals(cells)["room-runner"]["ASI"]
+    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 20), (1, 20)]
+    assert finals(cells, ["Δ = 1"]) == {}
+    assert finals(cells, switched=True) == {}
