@@ -133,7 +133,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
                     axes.plot(epochs, means, style, color=color, label=label, linewidth=1.3)
             axes.set(title=f"{labels} labels", xlabel="epoch", ylim=(0, 101))
         figure.axes[0].set_ylabel("accuracy in %: training (—), test (- -)")
-        figure.axes[1].legend(frameon=False, fontsize="small")
+        handles = figure.axes[1].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside right center", frameon=False, fontsize="small")
         drawn["figure-3.8" if data == "digits" else f"figure-3.8-{data}"] = figure
     return drawn
 
