@@ -7,6 +7,7 @@ all of them on one page. ``STUDIES`` are all.
 
 from . import (
     _dials,
+    _ilc_cloning,
     _ilc_correlations,
     _ilc_environments,
     _ilc_label_noise,
@@ -54,6 +55,7 @@ STUDIES = (
     _ilc_surfaces.study,
     _ilc_memorization.study,
     _ilc_label_noise.study,
+    _ilc_cloning.study,
 )
 
 __all__ = [
