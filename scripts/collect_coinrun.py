@@ -206,7 +206,8 @@ def one_each(
         seen, numbers = games.reset(), games.level()
         own = [Reservoir(1) for _ in numbers]
         coin = np.zeros(len(own), bool)
-        alive = np.array([n >= args.levels and n not in levels for n in numbers])
+        known = {*range(args.levels), *levels}
+        alive = np.array([n not in {*known, *numbers[:k]} for k, n in enumerate(numbers)])
         taken = alive.copy()
         while alive.any():
             rows, p = np.flatnonzero(alive), np.full((len(own), ACTIONS), 1 / ACTIONS, np.float32)
