@@ -197,31 +197,35 @@ def of_levels(ppo: PPO, args: argparse.Namespace, rng: np.random.Generator) -> l
 def one_each(
     ppo: PPO | None, count: int, args: argparse.Namespace, rng: np.random.Generator
 ) -> tuple[list[Reservoir], list[int], list[bool]]:
-    """A state of one whole game each in other levels than those to train on; who got the coin."""
+    """A state of one whole game each in other levels than those to train on; who got the coin.
+
+    The first ``count`` games that begin are played to their end: short ones are not preferred.
+    """
+    games = CoinRun(args.games, args.seed + 2, args.mode)
     kept: list[Reservoir] = []
     levels: list[int] = []
     won: list[bool] = []
-    while len(kept) < count:
-        games = CoinRun(min(args.games, count), args.seed + 2 + len(kept), args.mode)
-        seen, numbers = games.reset(), games.level()
-        own = [Reservoir(1) for _ in numbers]
-        coin = np.zeros(len(own), bool)
-        known = {*range(args.levels), *levels}
-        alive = np.array([n not in {*known, *numbers[:k]} for k, n in enumerate(numbers)])
-        taken = alive.copy()
-        while alive.any():
-            rows, p = np.flatnonzero(alive), np.full((len(own), ACTIONS), 1 / ACTIONS, np.float32)
-            p[rows] = probabilities(ppo, seen[rows])
-            for k in rows:
-                own[k].show(seen[k], p[k], rng)
-            seen, rewards, ended, _ = games.step(drawn(p, rng))
-            coin |= alive & (rewards > 0)
-            alive &= ~ended
-        games.close()
-        for k in np.flatnonzero(taken)[: count - len(kept)]:
-            kept.append(own[k])
-            levels.append(int(numbers[k]))
-            won.append(bool(coin[k]))
+    seen, begun, playing = games.reset(), np.ones(args.games, bool), np.full(args.games, -1)
+    while True:
+        numbers = games.level()
+        for k in np.flatnonzero(begun):
+            playing[k] = -1
+            if len(kept) < count and numbers[k] >= args.levels and numbers[k] not in levels:
+                playing[k] = len(kept)
+                kept.append(Reservoir(1))
+                levels.append(int(numbers[k]))
+                won.append(False)
+        rows = np.flatnonzero(playing >= 0)
+        if not len(rows):
+            break
+        p = np.full((args.games, ACTIONS), 1 / ACTIONS, np.float32)
+        p[rows] = probabilities(ppo, seen[rows])
+        for k in rows:
+            kept[playing[k]].show(seen[k], p[k], rng)
+        seen, rewards, begun, _ = games.step(drawn(p, rng))
+        for k in rows[rewards[rows] > 0]:
+            won[playing[k]] = True
+    games.close()
     return kept, levels, won
 
 
