@@ -246,7 +246,7 @@ def main() -> None:
     add("--states", type=int, default=1000, help="of each of them")
     add("--test-states", type=int, default=2000, help="to test on, each of another level")
     add("--random-games", type=int, default=256, help="that tell how good random actions are")
-    add("--mode", choices=("easy", "hard"), default="easy", help="of Procgen's levels")
+    add("--mode", choices=("easy", "hard"), default="hard", help="easy levels look alike")
     add("--games", type=int, default=64, help="side by side")
     add("--learning-rate", type=float, default=1e-3, help="of PPO")
     add("--seed", type=int, default=0, help="of every draw")
