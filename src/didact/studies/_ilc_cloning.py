@@ -41,13 +41,13 @@ class Config:
     """Which to run; unmasked is the AND-mask's Adam, without bias correction, with τ = 0."""
     trials: int = 8
     """Settings that TPE tries for each method; the paper has 1,024."""
-    states: int = 200
+    states: int = 100
     """Of each level; the paper has 1,000."""
-    epochs: int = 100
+    epochs: int = 40
     """Of one batch from every level; the rate is a tenth from one half on, and from 3/4 on."""
-    batch: int = 32
+    batch: int = 50
     """States of one level in a step; the paper does not say."""
-    width: int = 16
+    width: int = 8
     """Of the ResNet-18's first stage; the paper's is 64."""
     batch_norm: bool = False
     """As in the published ResNet-18; else GroupNorm, for which a batch of one level is as any."""
