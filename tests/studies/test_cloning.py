@@ -92,7 +92,7 @@ def test_every_method_learns_from_pictures(method: _cloning.Method, tmp_path: Pa
 
 
 def test_a_run_that_diverges_says_so_and_is_shown(tmp_path: Path) -> None:
-    run = dataclasses.replace(RUN, settings={**RUN.settings, "learning_rate": 1e30}, epochs=3)
+    run = dataclasses.replace(RUN, settings={**RUN.settings, "learning_rate": 1e30}, epochs=1)
     record = _cloning.train_clone(run, tmp_path, lambda step, values: None)
     assert record["diverged"].startswith("Epoch 1: KL")
     assert _cloning.held_out(record) == math.inf
