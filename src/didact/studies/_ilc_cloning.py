@@ -206,7 +206,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             next(iter(of.values()))[0].record["constant"], color="0.5", linewidth=0.8,
             linestyle=":", label="without the picture",
         )  # fmt: skip
-        curves.axes[1].legend(frameon=False, fontsize="small")
+        handles, labels = curves.axes[1].get_legend_handles_labels()
+        curves.axes[0].legend(handles, labels, frameon=False, fontsize="small")
         for place, same in enumerate(kept.values()):
             values = [min(cell.record["test"]) for cell in same]
             ends.plot([place] * len(values), values, ".", color=f"C{place}", alpha=0.7)
