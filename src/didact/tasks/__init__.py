@@ -6,6 +6,7 @@
 - :func:`dials`: a label of which hindsight knows as much as one likes.
 - :func:`spirals`: every environment has a shortcut of its own; the spirals are everywhere.
 - :func:`cifar10`, :func:`mnist`: pictures from the files as they were published, checked.
+- :func:`coinrun`: an expert's games, from the file that `scripts/collect_coinrun.py` writes.
 - :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
   processes as plain arrays, :class:`MDP`; :func:`register_environments` makes them
   Gymnasium's.
@@ -21,6 +22,7 @@
 from .._checks import MissingExtra
 from ._animation import animation
 from ._cifar10 import cifar10
+from ._coinrun import CoinRun, coinrun
 from ._corridor import corridor, oscillation_mdp
 from ._dials import Dials, dials
 from ._funnel_board import funnel_board
@@ -44,6 +46,7 @@ from ._trajectories import Trajectories, load_trajectories, save_trajectories
 
 __all__ = [
     "MDP",
+    "CoinRun",
     "Dials",
     "Environment",
     "GridWorld",
@@ -60,6 +63,7 @@ __all__ = [
     "animation",
     "as_table",
     "cifar10",
+    "coinrun",
     "corridor",
     "dials",
     "funnel_board",
