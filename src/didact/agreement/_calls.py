@@ -17,15 +17,34 @@ OTHER = "`environment_backward` takes any module."
 
 
 @dataclass(slots=True)
-class Now:
-    """The forward pass that goes on.
+class Pass:
+    """A forward pass of the model, and the backward pass that belongs to it.
 
     Attributes:
-        of: the environments of its batch; None before the first.
+        of: the environments of its batch.
+        weights: of the examples, where environments have several sizes.
+        together: how many environments all processes have.
+        begun: whether the backward pass has come to a layer.
+    """
+
+    of: Environments
+    weights: Tensor | None
+    together: int
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class Now:
+    """What all layers share.
+
+    Attributes:
+        current: the forward pass that goes on; None before the first.
+        total: environments of all passes that came back.
         anchor: an input that needs a gradient: those of a first layer do not, but the layer does.
     """
 
-    of: Environments | None = None
+    current: Pass | None = None
+    total: int = 0
     anchor: Tensor = field(default_factory=lambda: torch.empty(0, requires_grad=True))
 
 
@@ -55,11 +74,11 @@ class Streamed:
 
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output; on the way back its parameters stay without gradients."""
-        layer, of = self.layer, self.now.of
+        layer, current = self.layer, self.now.current
         if not torch.is_grad_enabled():
             found: Tensor = type(layer).forward(layer, input)
             return found
-        if of is None:
+        if current is None:
             raise InvalidInput(
                 f"The model should be called as a whole in the block. Found a call of its layer "
                 f"`{self.name}` alone."
@@ -69,7 +88,7 @@ class Streamed:
                 f"Layer `{self.name}` should be used once in each backward pass. Found a second "
                 f"use: {OTHER}"
             )
-        batch = len(of.index)
+        batch = len(current.of.index)
         if input.dim() < 1 + (type(layer) is not nn.Embedding) or input.shape[0] != batch:
             raise InvalidInput(
                 f"Layer `{self.name}` should get [batch = {batch}, …]. Found {list(input.shape)}: "
@@ -77,9 +96,9 @@ class Streamed:
             )
         self.waiting = True
         how = LinearCall if type(layer) is nn.Linear else LayerCall
-        return how.apply(input, self.now.anchor, self)  # type: ignore[no-untyped-call,no-any-return]
+        return how.apply(input, self.now.anchor, self, current)  # type: ignore[no-untyped-call,no-any-return]
 
-    def begin_backward(self) -> Environments:
+    def begin_backward(self, current: Pass) -> None:
         """Refuse what is not the one backward pass of a forward pass."""
         if torch.is_grad_enabled():
             raise InvalidInput(
@@ -91,8 +110,9 @@ class Streamed:
                 f"`{self.name}`."
             )
         self.waiting = False
-        assert self.now.of is not None
-        return self.now.of
+        if not current.begun:
+            current.begun = True
+            self.now.total += current.together
 
     def begin_sums(self) -> None:
         """Until a layer's first backward pass, its sums are memory that nobody has written to."""
@@ -110,30 +130,41 @@ class LinearCall(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed) -> Tensor:
+    def forward(
+        ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed, current: Pass
+    ) -> Tensor:
         weight, bias = streamed.layer.weight, streamed.layer.bias
         ctx.save_for_backward(inputs, weight)
-        ctx.streamed = streamed
+        ctx.streamed, ctx.current = streamed, current
         return F.linear(inputs, weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> Any:
-        streamed = ctx.streamed
-        of = streamed.begin_backward()
+        streamed, current = ctx.streamed, ctx.current
+        streamed.begin_backward(current)
+        of = current.of
         inputs, weight = ctx.saved_tensors
         back = None
         if ctx.needs_input_grad[0]:
             back = like(delta @ like(weight, delta), inputs)
-        if of.single and delta.dim() == 2:
+        if of.single and current.weights is None and delta.dim() == 2:
             first, streamed.seen = not streamed.seen, True
             _add(streamed.grads, delta, inputs, first)
             _add(streamed.votes, delta.sign(), inputs.sign(), first)
         else:
             streamed.begin_sums()
-            d, a = (t.reshape(-1, t.shape[-1]) for t in (delta, inputs))
+            weighed = _weighed(delta, current.weights)
+            d, a = (t.reshape(-1, t.shape[-1]) for t in (weighed, inputs))
             _add(streamed.grads, d, a, first=False)
             LAYERS[nn.Linear](streamed.layer, of, inputs, delta, streamed.votes)
-        return back, None, None
+        return back, None, None, None
+
+
+def _weighed(delta: Tensor, weights: Tensor | None) -> Tensor:
+    """Of environments of several sizes each counts as one; votes need no weights."""
+    if weights is None:
+        return delta
+    return delta * weights.view(-1, *[1] * (delta.dim() - 1)).to(delta.dtype)
 
 
 def _add(sums: dict[str, Tensor], d: Tensor, a: Tensor, first: bool) -> None:
@@ -152,27 +183,34 @@ class LayerCall(torch.autograd.Function):
     """Any other: a piece of graph of its own."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed) -> Tensor:
+    def forward(
+        ctx: Any, inputs: Tensor, anchor: Tensor, streamed: Streamed, current: Pass
+    ) -> Tensor:
         layer = streamed.layer
         with torch.enable_grad():
             inside = inputs.detach().requires_grad_(ctx.needs_input_grad[0])
             outside: Tensor = type(layer).forward(layer, inside)
-        ctx.streamed, ctx.graph = streamed, (inside, outside)
+        ctx.streamed, ctx.current, ctx.graph = streamed, current, (inside, outside)
         return outside.detach()
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> Any:
-        streamed = ctx.streamed
-        of = streamed.begin_backward()
+        streamed, current = ctx.streamed, ctx.current
+        streamed.begin_backward(current)
+        of = current.of
         (inside, outside), ctx.graph = ctx.graph, None
         wanted = dict(streamed.parameters)
         if ctx.needs_input_grad[0]:
             wanted["input"] = inside
-        found = torch.autograd.grad(outside, list(wanted.values()), delta)
+        weighed = _weighed(delta, current.weights)
+        found = torch.autograd.grad(outside, list(wanted.values()), weighed)
         grads = dict(zip(wanted, found, strict=True))
         streamed.begin_sums()
         for own, grad in streamed.grads.items():
             grad.add_(grads[own])
         layer = streamed.layer
         LAYERS[type(layer)](layer, of, inside.detach(), delta, streamed.votes)
-        return grads.get("input"), None, None
+        back = grads.get("input")
+        if back is not None and current.weights is not None:
+            back = _weighed(back, 1 / current.weights)
+        return back, None, None, None

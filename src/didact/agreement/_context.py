@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from .._checks import InvalidInput, check_number, invalid
 from .._params import leaves
 from ._and_mask import mask_in_place
-from ._calls import OTHER, Now, Streamed
+from ._calls import OTHER, Now, Pass, Streamed
 from ._environments import Environments
 from ._layers import LAYERS
 from ._ranks import Ranks
@@ -98,7 +98,7 @@ class _Watch:
     """Stands in for the forward passes of a model and its layers while it is in the block."""
 
     def __init__(self, model: nn.Module, environments: Tensor | None) -> None:
-        self.given, self.now, self.total = environments, Now(), 0
+        self.given, self.now = environments, Now()
         self.ranks = Ranks.of(model)
         layers = streamable(model)
         everything = [p for _, _, own in layers for p in own.values()]
@@ -163,30 +163,8 @@ class _Watch:
         together = len(of.sizes)
         if self.ranks.count > 1:
             together = int(self.ranks.add(torch.tensor(together, device=tensors[0].device)))
-        self.total += together
-        self.now.of = of
-        weights = of.weights(together, self.ranks.count)
-        output = forward(*args, **kwargs)
-        return output if weights is None else self._weighed(weights, output)
-
-    def _weighed(self, weights: Tensor, output: Any) -> Any:
-        """Where environments are of several sizes, weigh examples on the way back."""
-
-        def weighed(output: Any) -> Any:
-            if not isinstance(output, Tensor) or not output.requires_grad:
-                return output
-            if output.dim() == 0 or len(output) != len(weights):
-                raise InvalidInput(
-                    "Where environments have several sizes, the model's outputs should be "
-                    f"[batch, …], with a loss of examples outside. Found {list(output.shape)}."
-                )
-            # A tensor of its own: the last layer must see what this hook makes of the gradient.
-            output = output.view_as(output)
-            shape = [-1] + [1] * (output.dim() - 1)
-            output.register_hook(lambda grad: grad * weights.view(shape).to(grad.dtype))
-            return output
-
-        return _mapped(weighed, output)
+        self.now.current = Pass(of, of.weights(together, self.ranks.count), together)
+        return forward(*args, **kwargs)
 
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
         """Give the parameters what the backward passes left, masked."""
@@ -194,12 +172,12 @@ class _Watch:
         seen = self._seen()
         if not seen:
             raise InvalidInput("The block should hold a forward and a backward pass. Found none.")
-        found.environments = self.total
+        found.environments = self.now.total
         with torch.no_grad():
             for streamed in self.layers:
                 streamed.begin_sums()
             for flat in self.flat_votes:
-                self.ranks.add(flat).abs_().ge_(fewest(self.total, threshold))
+                self.ranks.add(flat).abs_().ge_(fewest(self.now.total, threshold))
             if self.ranks.count > 1:
                 for flat in self.flat_grads:
                     self.ranks.add(flat).div_(self.ranks.count)
@@ -322,13 +300,3 @@ def _check_layer(name: str, module: nn.Module, own: dict[str, nn.Parameter]) -> 
 def _place(name: str, module: nn.Module) -> str:
     kind = type(module).__name__
     return f"`{name or kind}` ({kind})"
-
-
-def _mapped(function: Any, tree: Any) -> Any:
-    """Apply to the leaves of nested dicts, lists and tuples, whose kinds are kept."""
-    if isinstance(tree, dict):
-        return type(tree)((k, _mapped(function, v)) for k, v in tree.items())
-    if isinstance(tree, list | tuple):
-        values = [_mapped(function, v) for v in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
-    return function(tree)

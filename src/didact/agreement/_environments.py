@@ -42,6 +42,9 @@ class Environments:
             if batch < 2:
                 raise invalid("environments", "at least two: examples of a batch", batch)
             return cls(None, torch.arange(batch, device=device), (1,) * batch, None)
+        if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex():
+            found = given.dtype if isinstance(given, Tensor) else type(given).__name__
+            raise invalid("environments", "a tensor of integers", found)
         if tuple(given.shape) != (batch,):
             rule = f"a number for each of the {batch} examples, [{batch}]"
             raise invalid("environments", rule, list(given.shape))
@@ -107,7 +110,8 @@ def product_votes(
         if len(sizes) == len(votes) == 1:
             _vote_in_blocks(votes[0], d[0, :, 0].T, a[0, :, 0])
         else:  # [environments, groups, out, rows] @ [environments, groups, rows, in]
-            votes += (d.permute(0, 2, 3, 1) @ a.transpose(1, 2)).sign_().sum(0)
+            signs = (d.permute(0, 2, 3, 1) @ a.transpose(1, 2)).sign_()
+            votes += signs.sum(0, dtype=torch.float32)
 
 
 def _vote_in_blocks(votes: Tensor, d: Tensor, a: Tensor) -> None:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, kl_divergence
 
 from .._checks import InvalidInput, invalid
 from ._losses import log_teacher, state_loss
 from ._rule import Loss
+
+
+def detached(policy: Distribution) -> Distribution:
+    """The same distribution, through which nothing is differentiated."""
+    found = copy.copy(policy)
+    for name, value in vars(policy).items():
+        if isinstance(value, Tensor):
+            found.__dict__[name] = value.detach()
+        elif isinstance(value, Distribution):
+            found.__dict__[name] = detached(value)
+    return found
 
 
 def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tensor:
@@ -32,6 +45,7 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
     """
     if loss is Loss.NONE:
         raise invalid("loss", "a divergence", loss.name)
+    teacher = detached(teacher)
     if isinstance(student, Categorical) and isinstance(teacher, Categorical):
         if student.logits.shape[-1] != teacher.logits.shape[-1]:
             raise InvalidInput(

@@ -43,6 +43,8 @@ def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
             return -(p * log_teacher(teacher)).sum(-1) - entropy
         case Loss.JENSEN_SHANNON:
             middle = (p + teacher) / 2
+            some = middle > 0  # where both are 0, one by underflow, the gradient is 0, too
+            middle = torch.where(some, middle, 1.0)
             return ((own - 2 * torch.xlogy(middle, middle)).sum(-1) - entropy) / 2
         case _:
             return -entropy

@@ -45,6 +45,8 @@ class Episodes:
         for name in ("lengths", "terminated"):
             if getattr(self, name).shape != (b,):
                 raise invalid(name, f"a tensor [{b}]", list(getattr(self, name).shape))
+        if not self.rewards.is_floating_point():
+            raise invalid("rewards", "floating", self.rewards.dtype)
         if self.lengths.is_floating_point() or bool(
             ((self.lengths < 1) | (self.lengths > t)).any()
         ):
@@ -189,6 +191,8 @@ def returns(
     shape = tuple(episodes.rewards.shape)
     if tuple(rewards.shape) != shape:
         raise invalid("rewards", f"a tensor {list(shape)}, as the episodes'", list(rewards.shape))
+    if not rewards.is_floating_point():
+        raise invalid("rewards", "floating", rewards.dtype)
     if critic is not None and tuple(critic.shape) != (shape[0], shape[1] + 1):
         raise invalid("critic", f"a tensor [{shape[0]}, {shape[1] + 1}]", list(critic.shape))
     check_number("discount", discount, at_least=0, at_most=1)

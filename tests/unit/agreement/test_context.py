@@ -352,9 +352,6 @@ def test_bad_input_is_said() -> None:
         _fit(model, x)
     model.zero_grad(set_to_none=False)
     _fit(model, x)
-    summed = nn.Sequential(nn.Linear(4, 4), nn.Flatten(0))
-    with pytest.raises(InvalidInput, match=r"outputs should be \[batch"):
-        _fit(summed, x, environments=torch.tensor([0, 1, 1, 1, 1, 1]))
     sums = nn.Linear(4, 4)
 
     def twice() -> None:
@@ -406,6 +403,41 @@ def test_layers_have_their_names() -> None:
     model = nn.ModuleDict({"b": nn.Sequential(shared, Residual()), "a": nn.ModuleList([shared])})
     model.register_module("none", None)
     assert environments_context._modules(model) == list(model.named_modules())
+
+
+@pytest.mark.parametrize("change", ["divided", "flattened", "sigmoid"])
+def test_weights_of_ragged_environments_reach_what_is_made_of_outputs(change: str) -> None:
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        if change == "divided":
+            out /= 2
+        elif change == "sigmoid":
+            out.sigmoid_()
+        else:
+            out, y = out.flatten(), y.flatten()
+        return F.mse_loss(out, y)
+
+    model, x, y = _made("conv2d", 12, seed=3)
+    stacked = []
+    for e in OF["ragged"].unique():
+        model.zero_grad()
+        loss(model(x[OF["ragged"] == e]), y[OF["ragged"] == e]).backward()
+        stacked.append({n: g.clone() for n, g in _grads(model).items()})
+    model.zero_grad()
+    with agreement(model, environments=OF["ragged"], threshold=0.6):
+        loss(model(x), y).backward()
+    for key, grad in _grads(model).items():
+        expected = and_mask(torch.stack([of[key] for of in stacked]), 0.6)
+        torch.testing.assert_close(grad, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_forward_pass_without_a_backward_has_no_votes() -> None:
+    model, x, y = _made("perceptron", 12, seed=1)
+    expected = _loop(model, x, y, OF["ragged"], 0.6)
+    with agreement(model, environments=OF["ragged"], threshold=0.6) as found:
+        F.mse_loss(model(x), y).backward()
+        assert len(model(x).argmax(1)) == 12
+    assert found.environments == 4
+    torch.testing.assert_close(_grads(model), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_layer_that_is_not_used_has_no_gradient() -> None:

@@ -112,6 +112,8 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(InvalidInput, match=r"`losses` should be a value for each of the 4"):
         variance_of_losses(torch.zeros(()), ids)
     with pytest.raises(InvalidInput, match="`environments` should be at least two different"):
+        variance_of_losses(z, torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(InvalidInput, match=r"a tensor of integers\. Found torch\.float32"):
         variance_of_losses(z, torch.zeros(4))
     with pytest.raises(InvalidInput, match=r"`environments` should be a number for each"):
         irm_penalty(z, y, ids[:3], loss=binary)

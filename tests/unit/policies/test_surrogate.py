@@ -330,6 +330,50 @@ def test_every_rule_works_with_continuous_actions(rule: Rule) -> None:
     assert float(gradient.abs().max()) > 0
 
 
+@pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.name)
+def test_nothing_is_differentiated_through_the_teacher(rule: Rule) -> None:
+    generator = torch.Generator().manual_seed(0)
+    taught, own, loc = (
+        torch.randn(2, 4, 3, generator=generator).double().requires_grad_() for _ in range(3)
+    )
+    teachers = [Categorical(logits=taught), Categorical(probs=taught.softmax(-1))]
+    students = [Categorical(logits=own), Categorical(logits=own)]
+    if rule.loss is not Loss.JENSEN_SHANNON:
+        teachers.append(Independent(Normal(loc, loc.exp()), 1))
+        students.append(Independent(Normal(own, 1.0), 1))
+    for student, teacher in zip(students, teachers, strict=True):
+        episodes = Episodes(
+            student.sample()[:, :3], torch.randn(2, 3).double(), torch.tensor([3, 2]),
+            torch.tensor([True, False]),
+        )  # fmt: skip
+        critic = torch.randn(2, 4).double()
+        surrogate(
+            rule, episodes, student, teacher, teacher_values=critic, values=critic - 1,
+            critic=critic,
+        ).backward()  # fmt: skip
+        assert own.grad is not None
+        assert taught.grad is None
+        assert loc.grad is None
+
+
+def test_probabilities_that_underflow_have_a_gradient() -> None:
+    for loss in Loss:
+        if loss is Loss.NONE:
+            continue
+        logits = torch.tensor([0.0, -120.0], requires_grad=True)
+        divergence(
+            loss, Categorical(logits=logits), Categorical(torch.tensor([1.0, 0.0]))
+        ).backward()
+        assert bool(logits.grad.isfinite().all()), loss
+
+
+def test_integer_rewards_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"`rewards` should be floating\. Found torch.int64"):
+        Episodes(
+            torch.zeros(1, 2), torch.ones(1, 2).long(), torch.tensor([2]), torch.tensor([True])
+        )
+
+
 def test_a_deterministic_teacher_gives_numbers() -> None:
     teacher = Categorical(torch.tensor([1.0, 0.0, 0.0]).expand(1, 3, 3))
     for rule in ROWS:

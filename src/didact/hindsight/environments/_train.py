@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._checks import Diverged, InvalidInput
+from ..._checks import Diverged
 from ...agreement import agreement, irm_penalty, variance_of_losses
 from .._courses import batches_of
 from .._network import Student
@@ -145,14 +145,9 @@ def backward(
             threshold=settings["threshold"],
             rescale=settings["rescale"],
         )
-        try:
-            with masked:
-                loss = output.loss(student(x)[0], target)
-                loss.backward()  # type: ignore[no-untyped-call]
-        except InvalidInput:  # that is how a gradient of NaN is refused
-            if all(p.grad is None or p.grad.isfinite().all() for p in student.parameters()):
-                raise
-            return loss.detach() * torch.nan
+        with masked:
+            loss = output.loss(student(x)[0], target)
+            loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
     found = student(x)[0]
     whole = loss = output.loss(found, target)
