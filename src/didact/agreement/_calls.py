@@ -40,11 +40,13 @@ class Now:
     Attributes:
         current: the forward pass that goes on; None before the first.
         total: environments of all passes that came back.
+        closed: whether the block is over.
         anchor: an input that needs a gradient: those of a first layer do not, but the layer does.
     """
 
     current: Pass | None = None
     total: int = 0
+    closed: bool = False
     anchor: Tensor = field(default_factory=lambda: torch.empty(0, requires_grad=True))
 
 
@@ -104,6 +106,8 @@ class Streamed:
             raise InvalidInput(
                 "A backward pass in the block cannot be differentiated. Found create_graph=True."
             )
+        if self.now.closed:
+            raise InvalidInput("The backward pass should be in the block. Found one after it.")
         if not self.waiting:
             raise InvalidInput(
                 f"Each forward pass should have one backward pass. Found a second one of "

@@ -131,6 +131,7 @@ class _Watch:
         own[name] = value
 
     def close(self) -> None:
+        self.now.closed = True
         for end in reversed(self.ended):
             end()
 

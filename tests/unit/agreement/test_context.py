@@ -430,6 +430,17 @@ def test_weights_of_ragged_environments_reach_what_is_made_of_outputs(change: st
         torch.testing.assert_close(grad, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_backward_pass_after_the_block_is_refused() -> None:
+    model, x, _ = _made("perceptron", 12, seed=1)
+    with agreement(model):
+        model(x).square().mean().backward()
+        later = model(x).sum()
+    before = {name: grad.clone() for name, grad in _grads(model).items()}
+    with pytest.raises(InvalidInput, match=r"in the block\. Found one after it"):
+        later.backward()
+    torch.testing.assert_close(_grads(model), before)
+
+
 def test_a_forward_pass_without_a_backward_has_no_votes() -> None:
     model, x, y = _made("perceptron", 12, seed=1)
     expected = _loop(model, x, y, OF["ragged"], 0.6)
