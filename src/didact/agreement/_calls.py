@@ -151,13 +151,13 @@ class LinearCall(torch.autograd.Function):
         back = None
         if ctx.needs_input_grad[0]:
             back = like(delta @ like(weight, delta), inputs)
-        if of.single and current.weights is None and delta.dim() == 2:
+        weighed = _weighed(delta, current.weights)
+        if of.single and delta.dim() == 2:
             first, streamed.seen = not streamed.seen, True
-            _add(streamed.grads, delta, inputs, first)
+            _add(streamed.grads, weighed, inputs, first)
             _add(streamed.votes, delta.sign(), inputs.sign(), first)
         else:
             streamed.begin_sums()
-            weighed = _weighed(delta, current.weights)
             d, a = (t.reshape(-1, t.shape[-1]) for t in (weighed, inputs))
             _add(streamed.grads, d, a, first=False)
             LAYERS[nn.Linear](streamed.layer, of, inputs, delta, streamed.votes)
@@ -172,7 +172,7 @@ def _weighed(delta: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _add(sums: dict[str, Tensor], d: Tensor, a: Tensor, first: bool) -> None:
-    """``dᵀ a`` to the weight's and ``Σ d`` to the bias's; the first overwrite what is there."""
+    """Add ``dᵀ a`` to the weight's sum and ``Σ d`` to the bias's; the first are written over."""
     into = Tensor.copy_ if first else Tensor.add_
     for own, total in sums.items():
         if own == "bias":

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..skips import skip_loss
 from ..tasks import Trajectories
-from ._asi_learners import Found, Method, found_of
+from ._asi_learners import Found, Matching, Method, found_of
 from ._asi_nets import FrameModel, he_normal
 
 MAPS = 8
@@ -57,20 +57,13 @@ class Driven:
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.model.parameters()
 
-    def loss(
-        self,
-        data: Trajectories,
-        rows: Tensor,
-        exploration: float,
-        teacher_forcing: float,
-        generator: Generator,
-    ) -> Found:
+    def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found:
         frames, lengths = data.batch(rows)
         actions = ways(data, rows)
         found = skip_loss(
             self.model, frames, lengths, horizon=self.horizon, shortest=self.shortest,
-            exploration=exploration, teacher_forcing=teacher_forcing, generator=generator,
-            actions=actions, cumulants=torch.ones_like(actions[..., 0]), cumulant_weight=WEIGHT,
+            **matching, actions=actions, cumulants=torch.ones_like(actions[..., 0]),
+            cumulant_weight=WEIGHT,
         )  # fmt: skip
         return found_of(found)
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from ..skips import binary_cross_entropy, latent_skip_loss, rollout
 from ..tasks import Trajectories
-from ._asi_learners import Found, found_of
+from ._asi_learners import Found, Matching, found_of
 from ._asi_nets import he_normal
 
 MAPS = 8
@@ -79,20 +79,12 @@ class Latent:
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.nets.parameters()
 
-    def loss(
-        self,
-        data: Trajectories,
-        rows: Tensor,
-        exploration: float,
-        teacher_forcing: float,
-        generator: Generator,
-    ) -> Found:
+    def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found:
         frames, lengths = data.batch(rows)
         found = latent_skip_loss(
-            self.encoder, self.f, frames, lengths, horizon=self.horizon, exploration=exploration,
-            teacher_forcing=teacher_forcing, generator=generator,
+            self.encoder, self.f, frames, lengths, horizon=self.horizon, **matching,
         )  # fmt: skip
-        draws = torch.rand(2, DECODED, generator=generator).to(lengths.device)
+        draws = torch.rand(2, DECODED, generator=matching["generator"]).to(lengths.device)
         row = (draws[0] * len(lengths)).long()
         some = frames[row, (draws[1] * lengths[row]).long()]
         again = binary_cross_entropy(self.decoder(self.encoder(some), some.shape[2:]), some)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 from torch import Generator, Tensor, nn
 
@@ -12,6 +12,14 @@ from ..tasks import Trajectories
 from ._asi_nets import FrameModel
 
 Method = Literal["asi", "fixed", "aligned", "latent", "actions", "fixed_actions"]
+
+
+class Matching(TypedDict):
+    """What the losses of ``didact.skips`` are told at every update."""
+
+    exploration: float
+    teacher_forcing: float
+    generator: Generator
 
 
 class Found(NamedTuple):
@@ -27,14 +35,7 @@ class Learner(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
-    def loss(
-        self,
-        data: Trajectories,
-        rows: Tensor,
-        exploration: float,
-        teacher_forcing: float,
-        generator: Generator,
-    ) -> Found: ...
+    def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found: ...
 
     def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
         """``[rows, steps, 3, height, width]``."""
@@ -62,14 +63,7 @@ class Frames:
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.model.parameters()
 
-    def loss(
-        self,
-        data: Trajectories,
-        rows: Tensor,
-        exploration: float,
-        teacher_forcing: float,
-        generator: Generator,
-    ) -> Found:
+    def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found:
         frames, lengths = data.batch(rows)
         horizon = self.settings["horizon"]
         if self.method == "aligned":
@@ -78,8 +72,7 @@ class Frames:
         return found_of(
             skip_loss(
                 self.model, frames, lengths, horizon=horizon,
-                shortest=horizon if self.method == "fixed" else 1, exploration=exploration,
-                teacher_forcing=teacher_forcing, generator=generator,
+                shortest=horizon if self.method == "fixed" else 1, **matching,
             )
         )  # fmt: skip
 

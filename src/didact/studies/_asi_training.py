@@ -28,7 +28,7 @@ from ..tasks import (
 )
 from ._asi_driven import Driven
 from ._asi_latent import Latent
-from ._asi_learners import Frames, Learner, Method
+from ._asi_learners import Frames, Learner, Matching, Method
 from ._study import Log, Record
 
 World = Literal["funnel-board", "room-runner"]
@@ -114,10 +114,12 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     try:
         for i, (rows, perturbed) in enumerate(_batches(run, generator)):
             data = sets[perturbed, False]
-            found = learner.loss(
-                data, rows, _schedule(linear, i, settings.get("exploration", 0)),
-                reciprocal(i, settings["teacher_forcing"]), generator,
-            )  # fmt: skip
+            matching: Matching = {
+                "exploration": _exploration(i, settings.get("exploration", 0)),
+                "teacher_forcing": reciprocal(i, settings["teacher_forcing"]),
+                "generator": generator,
+            }
+            found = learner.loss(data, rows, matching)
             if not bool(found.loss.isfinite()):
                 raise Diverged(f"The loss of update {i} is {float(found.loss)}.")
             adam.zero_grad(set_to_none=True)
@@ -163,8 +165,8 @@ def learner_of(run: Run, generator: Generator) -> Learner:
     return Frames(run.method, run.settings, generator, run.device)
 
 
-def _schedule(kind: Any, i: int, over: float) -> float:
-    return float(kind(i, over)) if over else 0.0
+def _exploration(i: int, over: float) -> float:
+    return linear(i, over) if over else 0.0
 
 
 def _batches(run: Run, generator: Generator) -> Iterator[tuple[Tensor, bool]]:

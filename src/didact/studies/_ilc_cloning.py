@@ -6,13 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..runs import Real, searching, together
+from ..runs import Real, searching
 from ._cloning import Method, Run, best, held_out, prepare, train_clone
 from ._numbers import markdown, mean
+from ._searched import searched
 from ._study import Cell, Rounds, Study
 
 LABELS: dict[Method, str] = {
@@ -71,7 +71,15 @@ def space(method: Method) -> dict[str, Real]:
 def plan(config: Config, shared: Path) -> Rounds:
     """TPE for the methods side by side, with as many trials for each."""
     data = prepare(config.file, config.states, shared)
-    asking = together(
+
+    def run(method: str, settings: dict[str, Any], seed: int) -> Run:
+        return Run(
+            data=data, method=method, settings=dict(settings), seed=seed,  # type: ignore[arg-type]
+            states=config.states, epochs=config.epochs, batch=config.batch, width=config.width,
+            batch_norm=config.batch_norm, device=config.device,
+        )  # fmt: skip
+
+    yield from searched(
         {
             method: searching(
                 space(method),
@@ -82,29 +90,11 @@ def plan(config: Config, shared: Path) -> Rounds:
                 shared=bool(config.storage),
             )
             for method in config.methods
-        }
+        },
+        run,
+        held_out,
+        seed=SEARCH_SEED,
     )
-    batches = next(asking)
-    for first in count(SEARCH_SEED, 4):
-        runs = {
-            (method, i): Run(
-                data=data, method=method, settings=dict(settings), seed=first + i,  # type: ignore[arg-type]
-                states=config.states, epochs=config.epochs, batch=config.batch, width=config.width,
-                batch_norm=config.batch_norm, device=config.device,
-            )
-            for method, batch in batches.items()
-            for i, settings in enumerate(batch)
-        }  # fmt: skip
-        records = dict(zip(runs, (yield list(runs.values())), strict=True))
-        try:
-            batches = asking.send(
-                {
-                    method: [held_out(records[method, i]) for i in range(len(batch))]
-                    for method, batch in batches.items()
-                }
-            )
-        except StopIteration:
-            break
 
 
 Size = tuple[int, int, int, int, bool, str]

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .._checks import Diverged
 from ..privileged import LDT, FixedTeacher, NoTeacher
-from ..runs import Integer, Real, searching, together
+from ..runs import Integer, Real, searching
 from ..tasks import Life, game_of_life
 from ..unroll import Adam
 from ._life_nets import (
@@ -31,6 +31,7 @@ from ._life_nets import (
 )
 from ._loop import Method, Split, meta_steps, steps
 from ._numbers import markdown, mean
+from ._searched import searched
 from ._study import Cell, Log, Record, Rounds, Study
 
 Candidate = Literal["no_teacher", "fixed_random", "fixed_oracle", "ldt"]
@@ -133,7 +134,7 @@ def plan(config: Config, shared: Path) -> Rounds:
             compile=config.compile and method == "ldt", device=config.device,
         )  # fmt: skip
 
-    asking = together(
+    tried = yield from searched(
         {
             place: searching(
                 space(method),
@@ -143,26 +144,11 @@ def plan(config: Config, shared: Path) -> Rounds:
                 shared=bool(config.storage),
             )
             for place, (method, _) in places.items()
-        }
+        },
+        lambda place, settings, seed: run(*places[place], settings, seed),
+        lambda record: -held_out(record),
+        seed=SEARCH_SEED,
     )
-    batches = next(asking)
-    for first in count(SEARCH_SEED, 4):
-        runs = {
-            (place, i): run(*places[place], settings, first + i)
-            for place, batch in batches.items()
-            for i, settings in enumerate(batch)
-        }
-        records = dict(zip(runs, (yield list(runs.values())), strict=True))
-        try:
-            batches = asking.send(
-                {
-                    place: [-held_out(records[place, i]) for i in range(len(batch))]
-                    for place, batch in batches.items()
-                }
-            )
-        except StopIteration as ended:
-            tried = ended.value
-            break
     best = {
         places[place]: min(trials, key=lambda trial: trial.value).settings
         for place, trials in tried.items()
