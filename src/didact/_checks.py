@@ -33,11 +33,16 @@ def invalid(parameter: str, rule: str, found: Any) -> InvalidInput:
     return InvalidInput(f"Parameter `{parameter}` should be {rule}. Found {shown(found)}.")
 
 
-def check_integer(parameter: str, value: Any, *, at_least: int = 1) -> int:
-    """Return ``value`` if it is an integer ≥ ``at_least``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+def check_integer(
+    parameter: str, value: Any, *, at_least: int = 1, at_most: float = math.inf
+) -> int:
+    """Return ``value`` if it is an integer in ``[at_least, at_most]``."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not at_least <= value <= at_most:
         rule = "a positive integer" if at_least == 1 else f"an integer of at least {at_least}"
-        raise invalid(parameter, rule, value)
+        raise invalid(
+            parameter, rule if at_most == math.inf else f"{rule}, at most {at_most}", value
+        )
     return int(value)
 
 

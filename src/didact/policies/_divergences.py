@@ -45,13 +45,9 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
     """
     if loss is Loss.NONE:
         raise invalid("loss", "a divergence", loss.name)
+    check_pair(student, teacher)
     teacher = detached(teacher)
     if isinstance(student, Categorical) and isinstance(teacher, Categorical):
-        if student.logits.shape[-1] != teacher.logits.shape[-1]:
-            raise InvalidInput(
-                "Student and teacher should have the same actions. Found "
-                f"{student.logits.shape[-1]} and {teacher.logits.shape[-1]}."
-            )
         return state_loss(loss, student.logits, teacher.probs)
     try:
         match loss:
@@ -74,6 +70,24 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
             f"{names[1]}: all but the Jensen–Shannon divergence need torch's `kl_divergence` and "
             "`entropy` of them, which it has none for."
         ) from None
+
+
+def check_pair(student: Distribution, teacher: Distribution) -> None:
+    """Raise ``InvalidInput`` where two policies are none, or not over the same actions."""
+    for name, policy in (("student", student), ("teacher", teacher)):
+        if not isinstance(policy, Distribution):
+            raise invalid(name, "a distribution: Categorical(logits=net(states)), …", policy)
+    found = _actions(student), _actions(teacher)
+    if found[0] != found[1]:
+        raise InvalidInput(
+            f"Student and teacher should have the same actions. Found {found[0]} and {found[1]}."
+        )
+
+
+def _actions(policy: Distribution) -> str:
+    if isinstance(policy, Categorical):
+        return f"{policy.logits.shape[-1]} of them"
+    return f"vectors {list(policy.event_shape)}" if policy.event_shape else "numbers"
 
 
 def log_prob_of_teacher(teacher: Distribution, actions: Tensor) -> Tensor:

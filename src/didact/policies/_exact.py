@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import InvalidInput, invalid
+from .._checks import check_number, invalid
 from ._losses import StateLoss, log_teacher, state_loss
 from ._mdp import Dense
-from ._rule import Channel, Control, Rule, Span, Value
-from ._values import values, visitation
+from ._rule import Channel, Control, Rule, Span, Value, check_rule
+from ._values import check_policy, values, visitation
 
 
 def expected_update(
@@ -45,7 +45,8 @@ def expected_update(
         ``[O, A]``.
 
     Raises:
-        InvalidInput: shapes that do not fit, a teacher that is no distribution.
+        InvalidInput: shapes that do not fit, a teacher that is no distribution, or, without
+            discount, a control policy some of whose episodes never end.
 
     Example:
         >>> from didact.policies import dense, teacher_distill
@@ -57,11 +58,8 @@ def expected_update(
                 [ 0.5000, -0.5000],
                 [ 0.5000, -0.5000]], dtype=torch.float64)
     """
-    check_tables(mdp, logits, teacher)
-    teacher = teacher.to(mdp.reward.dtype)
+    teacher, teacher_values = _checked(rule, mdp, logits, teacher, teacher_values, mixture)
     of_state = loss or partial(state_loss, rule.loss)
-    if teacher_values is None and Value.TEACHER in rule.uses:
-        teacher_values = values(mdp, teacher)
 
     def f(first: Tensor, second: Tensor) -> Tensor:
         return _surrogate(rule, mdp, first, second, teacher, teacher_values, of_state, mixture)
@@ -90,10 +88,7 @@ def expected_return(
         >>> expected_return(reinforce, world, torch.zeros(3, 2).double(), torch.full((3, 2), 0.5))
         tensor([-0.5000,  0.0000,  0.5000], dtype=torch.float64)
     """
-    check_tables(mdp, logits, teacher)
-    teacher = teacher.to(mdp.reward.dtype)
-    if teacher_values is None and Value.TEACHER in rule.uses:
-        teacher_values = values(mdp, teacher)
+    teacher, teacher_values = _checked(rule, mdp, logits, teacher, teacher_values, mixture)
     acting, total, _ = _accounts(
         rule, mdp, logits[mdp.observation], teacher, teacher_values,
         partial(state_loss, rule.loss), mixture,
@@ -194,14 +189,12 @@ def objective(
     Raises:
         InvalidInput: if the rule has none.
     """
+    teacher, critic = _checked(rule, mdp, logits, teacher, None, 0.0)
     if not rule.is_gradient:
         raise invalid("rule", "one whose update is a gradient", rule.name)
-    check_tables(mdp, logits, teacher)
-    teacher = teacher.to(mdp.reward.dtype)
     of_state = loss or partial(state_loss, rule.loss)
     if rule.control is not Control.STUDENT:
         # Neither who acts nor R̂ depends on θ: the surrogate is the loss.
-        critic = values(mdp, teacher) if Value.TEACHER in rule.uses else None
         return _surrogate(rule, mdp, logits, logits, teacher, critic, of_state, 0.0)
     rows = logits[mdp.observation]
     reward = mdp.reward * float(rule.reward)
@@ -241,22 +234,27 @@ def asymmetry(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options
     return float((found - found.T).norm()) / size if size else 0.0
 
 
-def check_tables(mdp: Dense, logits: Tensor, teacher: Tensor) -> None:
-    """Raise ``InvalidInput`` where logits or teacher do not fit the MDP."""
-    actions = mdp.n_actions
-    for name, table, rows, of in (
-        ("logits", logits, mdp.n_observations, "observations"),
-        ("teacher", teacher, len(mdp.start), "states"),
-    ):
-        if tuple(table.shape) != (rows, actions):
-            rule = f"a table [{of}, actions] = [{rows}, {actions}]"
-            raise invalid(name, rule, list(table.shape))
-        if not bool(table.isfinite().all()):
-            raise invalid(name, "finite", "NaN or infinity")
-    off = (teacher.sum(-1) - 1).abs().max()
-    if bool((teacher < 0).any()) or float(off) > 1e-5:
-        raise InvalidInput(
-            "Parameter `teacher` should hold a probability distribution in each row. Found a sum "
-            f"of {float(teacher.sum(-1)[(teacher.sum(-1) - 1).abs().argmax()]):g}, or a negative "
-            "number."
-        )
+def _checked(
+    rule: Rule,
+    mdp: Dense,
+    logits: Tensor,
+    teacher: Tensor,
+    teacher_values: Tensor | None,
+    mixture: float,
+) -> tuple[Tensor, Tensor | None]:
+    """Teacher and V_π, exact where it is needed and was not given, in the MDP's dtype."""
+    check_rule(rule)
+    check_number("mixture", mixture, at_least=0, at_most=1)
+    shape = (mdp.n_observations, mdp.n_actions)
+    if tuple(logits.shape) != shape:
+        rule_ = f"a table [observations, actions] = {list(shape)}"
+        raise invalid("logits", rule_, list(logits.shape))
+    if not bool(logits.isfinite().all()):
+        raise invalid("logits", "finite", "NaN or infinity")
+    teacher = check_policy("teacher", teacher, mdp)
+    if teacher_values is None:
+        return teacher, values(mdp, teacher) if Value.TEACHER in rule.uses else None
+    if teacher_values.shape != mdp.start.shape or not bool(teacher_values.isfinite().all()):
+        rule_ = f"finite, one for each of {len(mdp.start)} states"
+        raise invalid("teacher_values", rule_, list(teacher_values.shape))
+    return teacher, teacher_values.to(mdp.reward.dtype)

@@ -233,8 +233,11 @@ def train(
             past = 0.0
             for i in range(t):
                 s, a = states[i], actions[i]
-                pull[s] += past
-                theta[observation[s], a] += learning_rate * past
+                before = past
+                if channel == NEXT_LOG_TEACHER and i > 0:
+                    before -= log_teacher[s, a]  # r̂_{i−1} holds it, and a decides it
+                pull[s] += before
+                theta[observation[s], a] += learning_rate * before
                 past = (past + own_rewards[i]) / discount
         for d in range(distinct):
             s = met[d]

@@ -119,20 +119,35 @@ def dense(mdp: MDP, discount: float = 1.0) -> Dense:
 def trapped_states(mdp: MDP) -> NDArray[np.int64]:
     """States that can be reached and from which no episode ends, whatever is done."""
     states, used = len(mdp.start), np.unique(mdp.effect)
-    leads = np.zeros((states, states + 1), dtype=bool)
+    leads = torch.zeros(states, states + 1, dtype=torch.bool)
     s, e, k = np.nonzero(mdp.probability[:, used] > 0)
     leads[s, mdp.next_state[:, used][s, e, k]] = True  # −1 is the last column: the end
-    reached, ending = np.asarray(mdp.start) > 0, leads[:, -1]
-    for _ in range(states):
-        more = reached | leads[reached, :-1].any(0), ending | leads[:, :-1][:, ending].any(1)
-        if (more[0] == reached).all() and (more[1] == ending).all():
-            break
-        reached, ending = more
-    return np.flatnonzero(reached & ~ending)
+    reached = closure(leads[:, :-1], torch.from_numpy(mdp.start > 0))
+    found: NDArray[np.int64] = (
+        (reached & ~closure(leads[:, :-1].T, leads[:, -1])).numpy().nonzero()[0]
+    )
+    return found
+
+
+def closure(leads: Tensor, some: Tensor) -> Tensor:
+    """``some`` states and all that are reached from them; ``leads[s, t]``: s leads to t."""
+    while True:
+        more = some | leads[some].any(0)
+        if bool((more == some).all()):
+            return some
+        some = more
+
+
+WHOLE = ("next_state", "effect", "observation")
 
 
 def check_mdp(mdp: MDP) -> None:
     """Raise ``InvalidInput`` naming the first array that breaks the rules of :class:`MDP`."""
+    for name in ("next_state", "probability", "reward", "effect", "start", "observation"):
+        array, kinds = getattr(mdp, name, None), "iu" if name in WHOLE else "iuf"
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            what = "integers" if name in WHOLE else "numbers"
+            raise invalid(name, f"a NumPy array of {what}", getattr(array, "dtype", array))
     shape = mdp.next_state.shape
     if len(shape) != 3 or 0 in shape:
         raise invalid("next_state", "an array [states, effects, outcomes]", shape)
@@ -147,9 +162,15 @@ def check_mdp(mdp: MDP) -> None:
             raise invalid(name, "finite", "NaN or infinity")
     for name, total in (("probability", mdp.probability.sum(-1)), ("start", mdp.start.sum())):
         if (getattr(mdp, name) < 0).any() or not np.allclose(total, 1, atol=1e-6):
-            raise invalid(name, "probabilities that sum to 1", np.ravel(total)[0])
-    if mdp.next_state.min() < -1 or mdp.next_state.max() >= shape[0]:
-        raise invalid("next_state", f"−1 or one of {shape[0]} states", mdp.next_state.max())
+            sums, least = np.ravel(total), getattr(mdp, name).min()
+            raise InvalidInput(
+                f"Parameter `{name}` should be probabilities that sum to 1. Found a sum of "
+                f"{sums[np.abs(sums - 1).argmax()]:g}, the least number {least:g}."
+            )
+    off = (mdp.next_state < -1) | (mdp.next_state >= shape[0])
+    if off.any():
+        rule = f"−1 or one of {shape[0]} states"
+        raise invalid("next_state", rule, int(mdp.next_state[off][0]))
     if (
         mdp.effect.ndim != 1
         or not len(mdp.effect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import check_integer
@@ -13,7 +14,7 @@ from ._worlds import cumulated, policy_table, worlds
 
 def rollout(
     mdp: MDP,
-    policy: Tensor,
+    policy: ArrayLike | Tensor,
     *,
     episodes: int,
     generator: torch.Generator,
@@ -45,7 +46,9 @@ def rollout(
     check_integer("episodes", episodes)
     check_integer("limit", limit)
     world = worlds([mdp])
-    table = policy_table("policy", policy.numpy(force=True), world)
+    table = policy_table(
+        "policy", policy.numpy(force=True) if isinstance(policy, Tensor) else policy, world
+    )
     acting, begin, outcomes, next_state, reward, effect = map(
         torch.from_numpy,
         (

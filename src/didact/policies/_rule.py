@@ -55,7 +55,8 @@ class Span(IntEnum):
     TO_GO = 1
     """Σ_{i ≥ t} γ^{i−t} r̂_i."""
     TRAJECTORY = 2
-    """Σ_i γ^{i−t} r̂_i: the same in expectation, as no action changes the past, and noisier."""
+    """Σ_i γ^{i−t} r̂_i, without what r̂_{t−1} says of a_t: the same in expectation, as no action
+    changes the past, and noisier."""
 
 
 LOSSES = {
@@ -103,6 +104,10 @@ class Rule:
         reward: whether the task's reward r_i is in r̂_i (the variants +R).
         objective: the loss of which g is the gradient; empty where there is none.
         about: one line for the table.
+
+    Raises:
+        InvalidInput: if another than the student acts and ``span`` is the trajectory: the past of
+            another's actions is no noise, it would change the update.
     """
 
     name: str
@@ -116,6 +121,10 @@ class Rule:
     reward: bool = False
     objective: str = ""
     about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.span is Span.TRAJECTORY and self.control is not Control.STUDENT:
+            raise invalid("control", "Control.STUDENT over trajectories", self.control)
 
     @property
     def is_gradient(self) -> bool:
@@ -191,7 +200,7 @@ class Rule:
         """The variant whose actions answer for the whole trajectory, its past too.
 
         Raises:
-            InvalidInput: if the rule has no sums.
+            InvalidInput: if the rule has no sums, or if the student is not in control.
         """
         if self.span is Span.STEP or not self.returns:
             raise invalid("rule", "one with a sum of r̂_i", self.name)
@@ -202,7 +211,13 @@ class Rule:
 
         Where neither q nor R̂ depends on θ every update is a gradient, of
         ``E_q Σ ℓ_t − R̂_t log πθ(a_t|s_t)``; other rules lose theirs with the student's control.
+
+        Raises:
+            InvalidInput: if ``control`` is no :class:`Control`, or the rule is one over
+                trajectories.
         """
+        if not isinstance(control, Control):
+            raise invalid("control", "a Control: Control.UNIFORM, …", control)
         if control is self.control:
             return self
         constant = (
@@ -220,8 +235,10 @@ class Rule:
         )
 
 
-def check_discount(rule: Rule, discount: float) -> None:
-    """γ in [0, 1], above 0 where the past, in which γ^{i−t} grows, counts."""
+def check_rule(rule: Rule, discount: float = 1.0) -> None:
+    """A rule, and γ in [0, 1], above 0 where the past, in which γ^{i−t} grows, counts."""
+    if not isinstance(rule, Rule):
+        raise invalid("rule", "a Rule: didact.policies.n_distill, …", rule)
     check_number("discount", discount, at_least=0, at_most=1)
     if rule.span is Span.TRAJECTORY:
         check_number("discount", discount, above=0, at_most=1)

@@ -1,4 +1,7 @@
-"""Many runs side by side, watched as they train. Imports numba: import this where it is used."""
+"""Many runs side by side, watched as they train. Imports numba: import this where it is used.
+
+Numba's cache looks at the date of this file alone: after a change in what it calls, touch it.
+"""
 
 from __future__ import annotations
 

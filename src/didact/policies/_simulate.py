@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import check_integer, check_number, invalid
+from .._checks import Diverged, check_integer, check_number, invalid
 from ._losses import LEAST_TEACHER_PROBABILITY
-from ._rule import Control, Rule, Span, Value, check_discount
-from ._threads import set_threads
+from ._rule import Control, Rule, Span, Value, check_rule
+from ._threads import check_seed, set_threads
 from ._worlds import Floats, Worlds, cumulated, policy_table
 
 UNROLLED = 4
@@ -71,7 +71,8 @@ def simulate(
 
     ``θ ← θ − α [Σ_t −∇log πθ(a_t|s_t) R̂_t + ∇ℓ_t]``, with everything but ∇ at the θ and V_πθ that
     the episode began with. The student's critic V_πθ, where a rule uses it, is 0 at first and
-    fitted to Monte-Carlo returns: ``V(s) ← V(s) + rate · (G_t − V(s))``.
+    fitted to Monte-Carlo returns: ``V(s) ← V(s) + rate · (G_t − V(s))``. As in the paper, γ weighs
+    rewards and not states: with γ < 1 the mean update is not quite the exact one.
 
     A run's numbers depend on ``seed`` and on its place alone, not on ``threads``.
 
@@ -89,7 +90,8 @@ def simulate(
         critic_rate: of the student's critics.
         teacher_values: V_π, ``[W, S]`` or ``[S]``, for the rules that use it.
         initial: θ at first, ``[O, A]``; 0 by default.
-        baseline: subtract a critic of R̂, fitted at the same rate, from R̂.
+        baseline: subtract a critic of R̂, fitted at the same rate, from R̂; the student must be in
+            control, as with another the critic would change the mean update.
         trace: λ of the TD(λ) estimate of R̂ by that critic; 1: Monte-Carlo, which needs none.
         anneal: with control by a mixture: the teacher acts with probability
             ``max(0, 1 − k / anneal)`` in each step of update k.
@@ -109,6 +111,7 @@ def simulate(
     Raises:
         InvalidInput: shapes that do not fit, a teacher that is no distribution, a critic that is
             missing.
+        Diverged: if what was watched is not finite.
 
     Example:
         >>> from didact.policies import n_distill, worlds
@@ -118,8 +121,9 @@ def simulate(
         >>> found.returns.shape, bool(found.returns[0, -1, 0] > 0.9)
         ((1, 20, 1), True)
     """
+    check_rule(rule, discount)
     check_integer("updates", updates)
-    check_integer("seed", seed, at_least=0)
+    check_seed(seed)
     check_integer("runs", runs)
     check_integer("watched", watched)
     check_integer("limit", limit)
@@ -130,14 +134,21 @@ def simulate(
         raise invalid("trace", "1 without a baseline, and over whole trajectories", trace)
     check_number("learning_rate", learning_rate, above=0)
     check_number("critic_rate", critic_rate, above=0, at_most=1)
-    check_discount(rule, discount)
+    if baseline and rule.returns and rule.control is not Control.STUDENT:
+        raise invalid(
+            "baseline", f"False with {rule.name}, which the student does not control", True
+        )
     count, states, actions = worlds.shape
     pi = policy_table("teacher", teacher, worlds)
     v = np.zeros((count, states))
     if Value.TEACHER in rule.uses:
         if teacher_values is None:
             raise invalid("teacher_values", f"given: the rule {rule.name} uses it", None)
-        v = np.array(np.broadcast_to(np.asarray(teacher_values, dtype=np.float64), v.shape))
+        v = np.asarray(teacher_values, dtype=np.float64)
+        if v.shape not in ((count, states), (states,)):
+            rule_ = f"an array [worlds, states] = [{count}, {states}], or one for all worlds"
+            raise invalid("teacher_values", rule_, list(v.shape))
+        v = np.array(np.broadcast_to(v, (count, states)))
         if not np.isfinite(v).all():
             raise invalid("teacher_values", "finite", "NaN or infinity")
     theta = np.zeros((worlds.n_observations, actions))
@@ -147,7 +158,8 @@ def simulate(
             rule_ = f"a finite array [observations, actions] = [{worlds.n_observations}, {actions}]"
             raise invalid("initial", rule_, list(theta.shape))
     schedule = _schedule(checkpoints, updates)
-    if Control.MIXTURE in controls or not controls:
+    watchable = (Control.TEACHER, Control.STUDENT, Control.UNIFORM)
+    if not controls or any(control not in watchable for control in controls):
         raise invalid("controls", "some of TEACHER, STUDENT and UNIFORM", list(controls))
     total = count * runs
     found = np.zeros((total, len(schedule), len(controls), 4))
@@ -173,6 +185,13 @@ def simulate(
         kept,
         (0,) * actions if actions == UNROLLED else np.zeros(actions, dtype=np.int8),
     )  # fmt: skip
+    finite = np.isfinite(found).all((2, 3))
+    if not finite.all():
+        run, look = np.argwhere(~finite)[0]
+        raise Diverged(
+            f"After update {schedule[look]} what the student of run {run} does is not finite: "
+            "returns, cross-entropies or logits. A smaller `learning_rate` would help."
+        )
     return Simulated(
         schedule,
         made[..., 0],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from .._checks import InvalidInput, check_number, invalid
-from ._divergences import divergence, log_prob_of_teacher
-from ._rule import Channel, Loss, Rule, Span, Value, check_discount
+from ._divergences import check_pair, divergence, log_prob_of_teacher
+from ._rule import Channel, Control, Loss, Rule, Span, Value, check_rule
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Episodes:
         rewards: r_t, ``[B, T]``.
         lengths: steps of each episode, ``[B]``, 1 … T.
         terminated: whether the episode ended there, ``[B]``; else it was cut off (truncated).
+
+    Raises:
+        InvalidInput: what is no tensor, shapes that do not fit, rewards that are integers or, where
+            steps were made, not finite.
 
     Example:
         >>> Episodes(torch.zeros(2, 5), torch.zeros(2, 5), torch.tensor([5, 3]),
@@ -36,6 +42,9 @@ class Episodes:
     terminated: Tensor
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Tensor):
+                raise invalid(name, "a tensor", value)
         b, t = self.rewards.shape if self.rewards.dim() == 2 else (-1, -1)
         if b < 1 or t < 1:
             raise invalid("rewards", "a tensor [episodes, steps]", list(self.rewards.shape))
@@ -47,12 +56,12 @@ class Episodes:
                 raise invalid(name, f"a tensor [{b}]", list(getattr(self, name).shape))
         if not self.rewards.is_floating_point():
             raise invalid("rewards", "floating", self.rewards.dtype)
-        if self.lengths.is_floating_point() or bool(
-            ((self.lengths < 1) | (self.lengths > t)).any()
-        ):
+        whole = not self.lengths.is_floating_point() and self.lengths.dtype != torch.bool
+        if not whole or bool(((self.lengths < 1) | (self.lengths > t)).any()):
             raise invalid("lengths", f"integers from 1 to {t}", self.lengths.tolist())
         if self.terminated.dtype != torch.bool:
             raise invalid("terminated", "a tensor of bool", self.terminated.dtype)
+        _check_finite("The reward", self.rewards, self.mask)
 
     @property
     def mask(self) -> Tensor:
@@ -79,8 +88,9 @@ def surrogate(
     ``mean_b Σ_t [−log πθ(a_t|s_t) · (R̂_t − b_t) + ℓ_t]``, nothing differentiated but log πθ and the
     ℓ of step t. ``R̂_t = r̂_t + γ [(1 − λ) v_{t+1} + λ R̂_{t+1}]``, where v is the ``critic`` of the
     returns R̂: λ = 1 is Monte-Carlo, λ = 0 is TD. A terminated episode is worth 0 behind its end; of
-    one that was cut off the critic, ℓ and the student's expectation of log π in its last state tell
-    what would have come. The baseline b is the critic too.
+    one that was cut off the critic, ℓ and the expected log π in its last state tell what would
+    have come. Where the student acts the critic is the baseline b, too; where another does, b is 0:
+    it would change the update.
 
     Reference: Czarnecki et al. 2019, equation 1.
 
@@ -94,17 +104,18 @@ def surrogate(
         discount: γ.
         teacher_values: V_π, ``[B, T + 1]``, for the rules that use it.
         values: V_πθ, ``[B, T + 1]``, for the rules that use it.
-        critic: v, ``[B, T + 1]``, fitted to :func:`returns`; where it is missing there is no
-            baseline, and no episode may be cut off.
+        critic: v, ``[B, T + 1]``, fitted to :func:`returns` of :func:`rule_rewards`; where it is
+            missing there is no baseline, and no episode of a rule with returns may be cut off.
         trace: λ.
-        discounted_states: weigh step t by γ^t, as the gradient of a discounted objective does.
+        discounted_states: weigh step t by γ^t. Only so a rule with γ < 1 has the objective that the
+            table states; in practice it is left out, as late states would hardly count.
 
     Returns:
         A scalar.
 
     Raises:
-        InvalidInput: shapes that do not fit, values that a rule needs and were not given, a policy
-            without support where the other has some, NaN.
+        InvalidInput: shapes that do not fit, actions that the policies do not have, values that a
+            rule needs and were not given, a policy without support where the other has some, NaN.
 
     Example:
         >>> from torch.distributions import Categorical
@@ -118,51 +129,67 @@ def surrogate(
         >>> logits.grad.shape
         torch.Size([2, 4, 3])
     """
-    check_discount(rule, discount)
     check_number("trace", trace, at_least=0, at_most=1)
-    b, steps = episodes.rewards.shape
-    for name, policy in (("student", student), ("teacher", teacher)):
-        if tuple(policy.batch_shape) != (b, steps + 1):
-            rule_ = f"a distribution of batch shape [{b}, {steps + 1}]: the states after all steps"
-            raise invalid(name, rule_, list(policy.batch_shape))
-    given = {"teacher_values": teacher_values, "values": values, "critic": critic}
-    for name, tensor in given.items():
-        if tensor is not None and tuple(tensor.shape) != (b, steps + 1):
-            raise invalid(name, f"a tensor [{b}, {steps + 1}]", list(tensor.shape))
-    needed = {"teacher_values": Value.TEACHER, "values": Value.STUDENT}
-    for name, value in needed.items():
-        if value in rule.uses and given[name] is None:
-            raise invalid(name, f"given: the rule {rule.name} uses it", None)
+    loss = _losses(rule, episodes, student, teacher, discount, teacher_values, values)
+    _check_values("critic", critic, episodes)
     mask = episodes.mask
-    inside = torch.arange(steps + 1, device=mask.device) <= episodes.lengths[:, None]
-    loss = episodes.rewards.new_zeros(b, steps + 1)
-    if rule.loss:
-        loss = divergence(rule.loss, student, teacher)
-    if rule.gate:
-        assert teacher_values is not None
-        assert values is not None
-        loss = torch.where(teacher_values > values, loss, 0.0)
-    _check_finite(rule.loss.name, loss.detach(), inside)
     total = torch.where(mask, loss[:, :-1], 0.0)
     if rule.returns:
         with torch.no_grad():
-            r_hat = _rewards(
-                rule, episodes, student, teacher, loss.detach(), discount, teacher_values, values
+            to_go = r_hat = _rewards(
+                rule, episodes, student, teacher, loss, discount, teacher_values, values
             )
-            _check_finite("r̂", r_hat, mask)
-            to_go = r_hat
             if rule.span is not Span.STEP:
                 to_go = returns(episodes, r_hat, discount, critic, trace)
-            if critic is not None:
+            if critic is not None and rule.control is Control.STUDENT:
                 to_go = to_go - critic.detach()[:, :-1]
             if rule.span is Span.TRAJECTORY:
-                to_go = to_go + _past(r_hat, discount)
-        log_p = torch.where(mask, student.log_prob(_whole(episodes))[:, :-1], 0.0)
-        _check_finite("log πθ(a_t|s_t)", log_p.detach(), mask)
+                to_go = to_go + _past(rule, episodes, teacher, r_hat, discount)
+            _check_finite("R̂", to_go, mask)
+        log_p = torch.where(mask, _log_prob(student.log_prob, episodes)[:, :-1], 0.0)
+        _check_finite("log πθ(a_t|s_t)", log_p.detach(), mask, WHY)
         total = total - log_p * torch.where(mask, to_go, 0.0)
     if discounted_states:
-        total = total * discount ** torch.arange(steps, device=mask.device, dtype=total.dtype)
-    return total.sum() / b
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        total = total * discount ** steps.to(total.dtype)
+    return total.sum() / len(mask)
+
+
+def rule_rewards(
+    rule: Rule,
+    episodes: Episodes,
+    student: Distribution,
+    teacher: Distribution,
+    *,
+    discount: float = 1.0,
+    teacher_values: Tensor | None = None,
+    values: Tensor | None = None,
+) -> Tensor:
+    """r̂_t of a rule, 0 behind the end; what :func:`returns` sums, and a critic is fitted to.
+
+    Args:
+        rule, episodes, student, teacher, discount, teacher_values, values: as in
+            :func:`surrogate`.
+
+    Returns:
+        ``[B, T]``, without gradient.
+
+    Raises:
+        InvalidInput: as :func:`surrogate`.
+
+    Example:
+        >>> from torch.distributions import Categorical
+        >>> from didact.policies import n_distill
+        >>> one = Episodes(torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([2]),
+        ...                torch.tensor([True]))
+        >>> policy = Categorical(logits=torch.zeros(1, 3, 2))
+        >>> rule_rewards(n_distill.with_reward(), one, policy, policy)  # 1 − log 2, then 1
+        tensor([[0.3069, 1.0000]])
+    """
+    with torch.no_grad():
+        loss = _losses(rule, episodes, student, teacher, discount, teacher_values, values)
+        found = _rewards(rule, episodes, student, teacher, loss, discount, teacher_values, values)
+    return torch.where(episodes.mask, found, 0.0)
 
 
 def returns(
@@ -193,8 +220,7 @@ def returns(
         raise invalid("rewards", f"a tensor {list(shape)}, as the episodes'", list(rewards.shape))
     if not rewards.is_floating_point():
         raise invalid("rewards", "floating", rewards.dtype)
-    if critic is not None and tuple(critic.shape) != (shape[0], shape[1] + 1):
-        raise invalid("critic", f"a tensor [{shape[0]}, {shape[1] + 1}]", list(critic.shape))
+    _check_values("critic", critic, episodes)
     check_number("discount", discount, at_least=0, at_most=1)
     check_number("trace", trace, at_least=0, at_most=1)
     if critic is None and (trace < 1 or not bool(episodes.terminated.all())):
@@ -215,12 +241,43 @@ def returns(
     return found
 
 
-def _past(rewards: Tensor, discount: float) -> Tensor:
-    """Σ_{i < t} γ^{i−t} r_i."""
-    found = torch.zeros_like(rewards)
-    for t in range(1, rewards.shape[1]):
-        found[:, t] = (found[:, t - 1] + rewards[:, t - 1]) / discount
-    return found
+WHY = ": a NaN in a policy, or one without support where the other has some"
+
+
+def _losses(
+    rule: Rule,
+    episodes: Episodes,
+    student: Distribution,
+    teacher: Distribution,
+    discount: float,
+    teacher_values: Tensor | None,
+    values: Tensor | None,
+) -> Tensor:
+    """ℓ_t, ``[B, T + 1]``, once everything has been checked."""
+    check_rule(rule, discount)
+    check_pair(student, teacher)
+    b, steps = episodes.rewards.shape
+    for name, policy in (("student", student), ("teacher", teacher)):
+        if tuple(policy.batch_shape) != (b, steps + 1):
+            rule_ = f"a distribution of batch shape [{b}, {steps + 1}]: the states after all steps"
+            raise invalid(name, rule_, list(policy.batch_shape))
+    _check_actions(episodes, student)
+    given = {"teacher_values": teacher_values, "values": values}
+    for name, value in (("teacher_values", Value.TEACHER), ("values", Value.STUDENT)):
+        if value in rule.uses:
+            if given[name] is None:
+                raise invalid(name, f"given: the rule {rule.name} uses it", None)
+            _check_values(name, given[name], episodes)
+    if not rule.loss:
+        return episodes.rewards.new_zeros(b, steps + 1)
+    loss = divergence(rule.loss, student, teacher)
+    if rule.gate:
+        assert teacher_values is not None
+        assert values is not None
+        loss = torch.where(teacher_values > values, loss, 0.0)
+    inside = torch.arange(steps + 1, device=loss.device) <= episodes.lengths[:, None]
+    _check_finite(rule.loss.name, loss.detach(), inside, WHY)
+    return loss
 
 
 def _rewards(
@@ -234,9 +291,9 @@ def _rewards(
     values: Tensor | None,
 ) -> Tensor:
     """r̂_t, ``[B, T]``."""
-    steps = episodes.rewards.shape[1]
-    at = torch.arange(steps, device=episodes.rewards.device)
-    over = (at == episodes.lengths[:, None] - 1) & episodes.terminated[:, None]
+    at = torch.arange(episodes.rewards.shape[1] + 1, device=episodes.rewards.device)
+    end = at == episodes.lengths[:, None]
+    over = end[:, 1:] & episodes.terminated[:, None]
     critics = {Value.TEACHER: teacher_values, Value.STUDENT: values}
 
     def after(of_state: Tensor) -> Tensor:
@@ -253,31 +310,77 @@ def _rewards(
         found = found - behind[:, :-1]
     match rule.channel:
         case Channel.LOG_TEACHER:
-            found = found + log_prob_of_teacher(teacher, _whole(episodes))[:, :-1]
+            found = found + _log_prob(partial(log_prob_of_teacher, teacher), episodes)[:, :-1]
         case Channel.NEXT_LOSS:
             found = found - after(loss)
         case Channel.NEXT_LOG_TEACHER:
-            log_p = log_prob_of_teacher(teacher, _whole(episodes))
+            log_p = _log_prob(partial(log_prob_of_teacher, teacher), episodes)
             if not bool(episodes.terminated.all()):
-                # Where an episode was cut off no action was drawn: the student's expectation.
-                expected = -divergence(Loss.REVERSE_CROSS_ENTROPY, student, teacher)
-                cut = torch.arange(steps + 1, device=at.device) == episodes.lengths[:, None]
-                log_p = torch.where(cut, expected, log_p)
+                # Where an episode was cut off no action was drawn: the expectation of who acts.
+                acting = {Control.STUDENT: student, Control.TEACHER: teacher}.get(rule.control)
+                if acting is None:
+                    why = f"episodes that ended: {rule.name} asks for an action that was not drawn"
+                    raise invalid("episodes", why, "some that were cut off")
+                expected = -divergence(Loss.REVERSE_CROSS_ENTROPY, acting, teacher)
+                log_p = torch.where(end, expected, log_p)
             found = found + after(log_p)
+    found = found.detach()
+    _check_finite("r̂", found, episodes.mask, WHY)
     return found
 
 
-def _whole(episodes: Episodes) -> Tensor:
-    """Actions with one more, any, in the last state: ``[B, T + 1, ...]``."""
-    actions = episodes.actions
-    return torch.cat([actions, actions[:, -1:]], 1)
+def _past(
+    rule: Rule, episodes: Episodes, teacher: Distribution, rewards: Tensor, discount: float
+) -> Tensor:
+    """Σ_{i < t} γ^{i−t} r̂_i, without log π(a_t|s_t), which is in r̂_{t−1} of one rule."""
+    found = torch.zeros_like(rewards)
+    for t in range(1, rewards.shape[1]):
+        found[:, t] = (found[:, t - 1] + rewards[:, t - 1]) / discount
+    if rule.channel is Channel.NEXT_LOG_TEACHER:
+        found[:, 1:] -= _log_prob(partial(log_prob_of_teacher, teacher), episodes)[:, 1:-1]
+    return found
 
 
-def _check_finite(what: str, found: Tensor, where: Tensor) -> None:
+def _log_prob(of: Callable[[Tensor], Tensor], episodes: Episodes) -> Tensor:
+    """log-probability of the actions, ``[B, T + 1]``; behind the end that of the first action."""
+    actions, mask = episodes.actions, episodes.mask
+    mask = mask.reshape(*mask.shape, *[1] * (actions.dim() - 2))
+    first = actions[:, :1]
+    whole = torch.cat([torch.where(mask, actions, first), first], 1)
+    try:
+        return of(whole)
+    except ValueError as error:
+        raise InvalidInput(
+            f"Parameter `actions` should be in the support of both policies. {error}"
+        ) from None
+
+
+def _check_actions(episodes: Episodes, policy: Distribution) -> None:
+    found, shape = episodes.actions, (*episodes.rewards.shape, *policy.event_shape)
+    if tuple(found.shape) != shape:
+        raise invalid("actions", f"a tensor {list(shape)}, as the policies'", list(found.shape))
+    if isinstance(policy, Categorical):
+        n, made = policy.logits.shape[-1], found[episodes.mask]
+        bad = ~((made >= 0) & (made < n) & (made == made.long()))
+        if bool(bad.any()):
+            raise invalid("actions", f"integers from 0 to {n - 1}", made[bad][0].item())
+
+
+def _check_values(name: str, found: Tensor | None, episodes: Episodes) -> None:
+    b, steps = episodes.rewards.shape
+    if found is None:
+        return
+    if tuple(found.shape) != (b, steps + 1):
+        raise invalid(name, f"a tensor [{b}, {steps + 1}]", list(found.shape))
+    going = torch.cat([episodes.mask, episodes.mask.new_zeros(b, 1)], 1)
+    cut = torch.arange(steps + 1, device=going.device) == episodes.lengths[:, None]
+    _check_finite(f"`{name}`", found.detach(), going | (cut & ~episodes.terminated[:, None]))
+
+
+def _check_finite(what: str, found: Tensor, where: Tensor, why: str = "") -> None:
     bad = where & ~found.isfinite()
     if bool(bad.any()):
         b, t = (int(i) for i in bad.nonzero()[0])
         raise InvalidInput(
-            f"{what} should be finite. Found {float(found[b, t])} in episode {b}, step {t}: a NaN "
-            "in a policy, or one without support where the other has some."
+            f"{what} should be finite. Found {float(found[b, t])} in episode {b}, step {t}{why}."
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import check_integer, check_number
-from ._threads import set_threads
+from .._checks import check_integer, check_number, invalid
+from ._threads import check_seed, set_threads
 from ._worlds import Floats, Worlds, cumulated, policy_table
 
 
@@ -42,7 +42,8 @@ def q_learning(
         [1, 1, 1, 1, 1]
     """
     check_integer("episodes", episodes)
-    check_integer("seed", seed, at_least=0)
+    check_integer("limit", limit)
+    check_seed(seed)
     check_number("rate", rate, above=0, at_most=1)
     check_number("epsilon", epsilon, at_least=0, at_most=1)
     check_number("discount", discount, at_least=0, at_most=1)
@@ -64,12 +65,17 @@ def policy_of(q: ArrayLike, temperature: float = 0.0) -> Floats:
         q: ``[..., A]``.
         temperature: T.
 
+    Raises:
+        InvalidInput: if there are no actions, or a value is not finite.
+
     Example:
         >>> policy_of([[1.0, 1.0, 0.0]]).tolist()
         [[0.5, 0.5, 0.0]]
     """
     check_number("temperature", temperature, at_least=0)
     values = np.asarray(q, dtype=np.float64)
+    if not values.ndim or not values.size or not np.isfinite(values).all():
+        raise invalid("q", "finite numbers [..., actions]", q)
     top = values.max(-1, keepdims=True)
     if temperature == 0:
         weights = (values == top).astype(np.float64)
@@ -112,7 +118,8 @@ def estimate_values(
         ([0.0, 0.0, 0.25, 0.5, 1.0], [0, 0, 100, 100, 100])
     """
     check_integer("episodes", episodes)
-    check_integer("seed", seed, at_least=0)
+    check_integer("limit", limit)
+    check_seed(seed)
     check_number("discount", discount, at_least=0, at_most=1)
     pi = policy_table("policy", policy, worlds)
     found, visits = np.zeros(worlds.shape[:2]), np.zeros(worlds.shape[:2], dtype=np.int64)

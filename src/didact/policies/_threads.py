@@ -1,8 +1,13 @@
-"""Threads of the compiled loops."""
+"""Threads and seeds of the compiled loops."""
 
 from __future__ import annotations
 
 from .._checks import check_integer, extra, invalid
+
+
+def check_seed(seed: int) -> None:
+    """One that fits the compiled generator: 64 bits."""
+    check_integer("seed", seed, at_least=0, at_most=2**64 - 1)
 
 
 def set_threads(threads: int) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import DidactError
-from ._mdp import Dense
+from .._checks import InvalidInput, invalid
+from ._mdp import Dense, closure
+
+LONGEST = 1e12
+"""Mean steps of an episode without discount: beyond that nothing is left of float64's digits."""
 
 
 def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
     """V of a policy: ``V = r_π + γ P_π V``, by one linear solve.
+
+    Without discount it is 0 in states that the policy never comes to and would never leave.
 
     Args:
         mdp: from :func:`dense`.
@@ -20,6 +25,10 @@ def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
     Returns:
         ``[S]``.
 
+    Raises:
+        InvalidInput: if the policy or the reward do not fit the MDP, or if without discount some
+            episodes of the policy never end.
+
     Example:
         >>> from didact.policies import dense
         >>> from didact.tasks import corridor
@@ -27,24 +36,61 @@ def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
         >>> values(dense(corridor(2), discount=0.5), right)
         tensor([0.0625, 0.1250, 0.2500, 0.5000, 1.0000], dtype=torch.float64)
     """
-    rows = policy.to(mdp.reward.dtype)
-    own = (rows * (mdp.reward if reward is None else reward)).sum(-1)
-    return _solve(mdp, rows, own)
+    rows = check_policy("policy", policy, mdp)
+    if reward is None:
+        reward = mdp.reward
+    elif reward.shape != mdp.reward.shape or not bool(reward.isfinite().all()):
+        rule = f"a finite table [states, actions] = {list(mdp.reward.shape)}"
+        raise invalid("reward", rule, list(reward.shape))
+    return _solve(mdp, rows, (rows * reward).sum(-1))
 
 
 def visitation(mdp: Dense, policy: Tensor) -> Tensor:
-    """How often each state is visited, ``d = Σ_t γ^t P(s_t = ·)``; ``[S]``, sums to the length."""
-    return _solve(mdp, policy.to(mdp.reward.dtype), mdp.start, backwards=True)
+    """How often each state is visited, ``d = Σ_t γ^t P(s_t = ·)``; ``[S]``, sums to the length.
+
+    Arguments and errors as of :func:`values`.
+    """
+    return _solve(mdp, check_policy("policy", policy, mdp), mdp.start, backwards=True)
+
+
+def check_policy(name: str, policy: Tensor, mdp: Dense) -> Tensor:
+    """Probabilities of every state, in the MDP's dtype, or ``InvalidInput``."""
+    if not isinstance(policy, Tensor) or policy.shape != mdp.reward.shape:
+        rule = f"a table [states, actions] = {list(mdp.reward.shape)}"
+        raise invalid(name, rule, list(policy.shape) if isinstance(policy, Tensor) else policy)
+    found = policy.detach()
+    if not bool(found.isfinite().all()):
+        raise invalid(name, "finite", "NaN or infinity")
+    total = found.sum(-1)
+    if bool((found < 0).any()) or float((total - 1).abs().max()) > 1e-5:
+        raise InvalidInput(
+            f"Parameter `{name}` should hold a probability distribution in each row. Found a sum "
+            f"of {float(total[(total - 1).abs().argmax()]):g}, or a negative number."
+        )
+    return policy.to(mdp.reward.dtype)
 
 
 def _solve(mdp: Dense, rows: Tensor, right: Tensor, *, backwards: bool = False) -> Tensor:
     """(1 − γ P_π)⁻¹ right, or with the transposed matrix."""
     steps = torch.einsum("sa,sat->st", rows, mdp.transition)
+    if mdp.discount == 1.0:
+        leads, ends = steps.detach() > 0, steps.detach().sum(-1) < 1 - 1 / LONGEST
+        endless = closure(leads.T, ~closure(leads.T, ends))
+        if bool((endless & closure(leads, mdp.start > 0)).any()):
+            raise _never()
+        steps, right = steps * ~endless, right * ~endless
+        steps = steps * ~endless[:, None]
     matrix = torch.eye(len(steps), dtype=steps.dtype) - mdp.discount * steps
-    try:
-        found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
-    except RuntimeError as error:
-        raise DidactError(
-            "With this policy some episodes never end: without discount nothing is finite."
-        ) from error
+    found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
+    if mdp.discount == 1.0 and bool(
+        found.detach().abs().max() > LONGEST * right.detach().abs().max()
+    ):
+        raise _never()
     return found
+
+
+def _never() -> InvalidInput:
+    return InvalidInput(
+        "Without discount every episode of the policy should end. Found states that it comes to "
+        "and never leaves: a `discount` below 1 would do."
+    )

@@ -71,8 +71,7 @@ def worlds(mdps: Sequence[MDP]) -> Worlds:
         >>> worlds([corridor(3), corridor(3)]).shape
         (2, 7, 2)
     """
-    mdps = list(mdps)
-    if not mdps:
+    if not isinstance(mdps, Sequence) or not mdps:
         raise invalid("mdps", "at least one MDP", mdps)
     sizes = [(mdp.next_state.shape, tuple(mdp.effect.tolist())) for mdp in mdps]
     for w, (mdp, size) in enumerate(zip(mdps, sizes, strict=True)):

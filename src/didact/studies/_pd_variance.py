@@ -293,7 +293,7 @@ study = Study(
     name="pd-variance",
     claim="Not in the paper: how noisy the estimate of each update from one episode is, and what "
     "whole trajectories and exact critics do to it.",
-    version=1,
+    version=2,
     config=Config,
     run=Run,
     full=Config(worlds=1000),

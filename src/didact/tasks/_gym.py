@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from .._checks import invalid
 from ._corridor import corridor, oscillation_mdp
 from ._grid_world import GridWorld, grid_world
 from ._mdp import MDP
@@ -52,7 +53,13 @@ class TabularEnv(gymnasium.Env[Any, Any]):
         return self._seen()
 
     def step(self, action: Any) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """Act once."""
+        """Act once.
+
+        Raises:
+            InvalidInput: if the action is none of the space's.
+        """
+        if not self.action_space.contains(action):
+            raise invalid("action", f"an integer from 0 to {self.mdp.n_actions - 1}", action)
         place = self.state, self.mdp.effect[int(action)]
         outcome = self.np_random.choice(
             self.mdp.probability.shape[-1], p=self.mdp.probability[place]

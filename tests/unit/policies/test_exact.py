@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from didact import DidactError, InvalidInput
+from didact import InvalidInput
 from didact.policies import (
     RULES,
     Control,
     Dense,
     Rule,
+    Span,
     asymmetry,
     dense,
     entropy_regularised,
@@ -32,6 +33,7 @@ from didact.policies import (
 from didact.tasks import MDP, corridor, oscillation_mdp, random_mdp
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
+ROWS += [exp_entropy_regularised.over_trajectories()]
 WORLDS = 50
 
 
@@ -63,7 +65,7 @@ CONTROLLED = [
     rule.controlled_by(control)
     for rule in ROWS
     for control in (Control.TEACHER, Control.UNIFORM)
-    if rule.control is not control
+    if rule.control is not control and rule.span is not Span.TRAJECTORY
 ]
 
 
@@ -285,6 +287,25 @@ def test_every_control_policy_is_where_it_says() -> None:
         assert (asymmetry(rule, world, student, teacher) < 1e-10) == rule.is_gradient
 
 
+def test_a_trap_that_is_never_come_to_is_no_trap() -> None:
+    """The last two states of the corridor go back and forth; what leads there is another policy."""
+    later = np.array([[-1, 1], [0, 2], [1, 3], [4, 4], [3, 3]])[..., None]
+    world = dense(dataclasses.replace(corridor(2), next_state=later), 0.9)
+    world = dataclasses.replace(world, discount=1.0)
+    left = torch.tensor([[1.0, 0.0]] * 5).double()
+    assert values(world, left).tolist() == [-1, -1, -1, 0, 0]
+    assert visitation(world, left).tolist() == [1, 1, 1, 0, 0]
+    doubtful = torch.tensor([[0.5, 0.5]] * 5).double()
+    for found in (values, visitation):
+        with pytest.raises(InvalidInput, match="comes to and never leaves"):
+            found(world, doubtful)
+    barely = torch.tensor([[1e-14, 1 - 1e-14]] * 5).double()
+    slow = dataclasses.replace(corridor(2), next_state=np.array([[-1, 1], [0, 1], [1, 1], [2, 1],
+                                                                 [3, 1]])[..., None])  # fmt: skip
+    with pytest.raises(InvalidInput, match="should end"):
+        values(dense(slow), barely)
+
+
 def test_what_breaks_a_rule_is_said() -> None:
     world, student, teacher = _drawn(0)
     with pytest.raises(InvalidInput, match=r"`teacher`.*\[states, actions\] = \[4, 2\]"):
@@ -293,6 +314,24 @@ def test_what_breaks_a_rule_is_said() -> None:
         expected_update(n_distill, world, student, teacher * 0.9)
     with pytest.raises(InvalidInput, match="`logits` should be finite"):
         expected_update(n_distill, world, student * torch.nan, teacher)
+    for given, says in (
+        ({"mixture": 2}, "`mixture`"),
+        ({"teacher_values": teacher}, r"`teacher_values`.*4 states"),
+        ({"teacher_values": torch.full((4,), torch.nan)}, "`teacher_values` should be finite"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            expected_update(value_gated, world, student, teacher, **given)
+    single = expected_update(
+        value_gated, world, student, teacher, teacher_values=values(world, teacher).float()
+    )
+    assert single.dtype == torch.float64
+    for found in (values, visitation):
+        with pytest.raises(InvalidInput, match=r"`policy`.*\[4, 2\]"):
+            found(world, teacher[:-1])
+        with pytest.raises(InvalidInput, match="`policy` should be finite"):
+            found(world, teacher * torch.nan)
+    with pytest.raises(InvalidInput, match=r"`reward`.*\[4, 2\]"):
+        values(world, teacher, torch.zeros(4))
     with pytest.raises(InvalidInput, match="a gradient"):
         objective(on_policy_distill, world, student, teacher)
     with pytest.raises(InvalidInput, match="the student controls"):
@@ -305,7 +344,7 @@ def test_what_breaks_a_rule_is_said() -> None:
     stuck = dataclasses.replace(
         corridor(2), next_state=np.array([[-1, 1], [0, 2], [1, 2], [2, 4], [3, -1]])[..., None]
     )
-    with pytest.raises(DidactError, match="never end"):
+    with pytest.raises(InvalidInput, match="episode of the policy should end"):
         values(dense(stuck), right)
 
 
@@ -316,6 +355,9 @@ def test_what_breaks_a_rule_is_said() -> None:
         ("probability", np.ones((5, 2)), "shape"),
         ("reward", np.full((5, 2, 1), np.nan), "finite"),
         ("next_state", np.full((5, 2, 1), 5), "−1 or one of 5"),
+        ("next_state", np.full((5, 2, 1), -2), "−1 or one of 5 states. Found -2"),
+        ("next_state", np.full((5, 2, 1), 1.0), "`next_state` should be a NumPy array of integers"),
+        ("reward", [[0.0]] * 5, "`reward` should be a NumPy array of numbers"),
         ("effect", np.array([0, 2]), "`effect`"),
         ("observation", np.array([0, 1, 2, 3, 5]), "`observation`"),
         ("start", np.zeros(5), "`start`"),

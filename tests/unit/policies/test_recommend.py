@@ -13,9 +13,9 @@ def test_every_answer_gets_a_rule_that_can_be_used() -> None:
     for acts, trust, critic, reward, gradient, copy, many in product(
         (True, False), ("good", "flawed", "adversarial"), *[(True, False)] * 5
     ):
-        if trust == "adversarial" and not reward and acts:
-            with pytest.raises(InvalidInput, match="`reward`"):
-                recommend(teacher="adversarial", reward=False)
+        if trust == "adversarial" and not (reward and acts):
+            with pytest.raises(InvalidInput, match="`reward`" if acts else "`student_acts`"):
+                recommend(teacher="adversarial", reward=reward, student_acts=acts)
             continue
         found = recommend(
             student_acts=acts, teacher=trust, teacher_critic=critic, reward=reward,
@@ -26,7 +26,7 @@ def test_every_answer_gets_a_rule_that_can_be_used() -> None:
         assert acts or rule.control is Control.TEACHER
         assert critic or Value.TEACHER not in rule.uses
         assert reward or not rule.reward
-        if trust == "adversarial" and acts:
+        if trust == "adversarial":
             assert rule.loss is Loss.NONE
         if trust == "good" and gradient:
             assert rule.is_gradient
@@ -44,6 +44,8 @@ def test_the_cases_of_the_text() -> None:
     assert flawed.rule.name == "value_gated+R"
     worst = recommend(teacher="adversarial", teacher_critic=True, reward=True)
     assert worst.rule.name == "teacher_v_reward"
+    with pytest.raises(InvalidInput, match=r"`reward` should be one of True, False\. Found 'no'"):
+        recommend(reward="no")
     with pytest.raises(InvalidInput, match="'good', 'flawed', 'adversarial'"):
         recommend(teacher="so-so")
 

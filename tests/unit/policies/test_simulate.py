@@ -1,17 +1,19 @@
 """The compiled simulator against exact expectations, and against itself."""
 
 import dataclasses
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from didact import InvalidInput
+from didact import Diverged, InvalidInput
 from didact.policies import (
     RULES,
     Control,
     Rule,
+    Span,
     Value,
     dense,
     entropy_regularised,
@@ -24,7 +26,7 @@ from didact.policies import (
     reinforce,
     simulate,
     teacher_distill,
-    teacher_v_reward,
+    value_gated,
     values,
     visitation,
     worlds,
@@ -35,8 +37,8 @@ from didact.policies._worlds import cumulated
 from didact.tasks import MDP, corridor, grid_world, random_mdp
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
-ROWS += [rule.over_trajectories() for rule in (n_distill, reinforce, teacher_v_reward)]
 ROWS += [on_policy_distill.controlled_by(Control.UNIFORM)]
+SUMS = [r.over_trajectories() for r in ROWS if r.returns and r.span is Span.TO_GO]
 STATES, RUNS = 5, 40_000
 
 
@@ -57,8 +59,11 @@ def _without_own_critic(rule: Rule) -> Rule:
     return dataclasses.replace(rule, bootstrap=boot, baseline=base, gate=False)
 
 
-@pytest.mark.parametrize("actions", [3, 20])
-@pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    ("rule", "actions"),
+    [*product(ROWS, (3, 20)), *product(SUMS, (3,))],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_the_mean_of_one_update_is_the_exact_one(rule: Rule, actions: int) -> None:
     mdp, world, logits, teacher = _world(0, actions)
     critic = values(world, teacher) if not rule.gate else torch.ones(STATES).double()
@@ -251,12 +256,28 @@ def test_bad_input_is_said() -> None:
         ({"initial": np.zeros((4, 2))}, "`initial`"),
         ({"rule": next(r for r in RULES if r.gate)}, "`teacher_values`"),
         ({"rule": on_policy_distill.controlled_by(Control.MIXTURE)}, "`anneal`"),
+        ({"rule": "n_distill"}, "`rule` should be a Rule"),
+        ({"rule": n_distill.controlled_by(Control.UNIFORM), "baseline": True}, "`baseline`"),
+        ({"controls": (7,)}, "`controls`"),
+        ({"seed": 2**70}, "`seed`"),
+        ({"rule": value_gated, "teacher_values": np.zeros(4)}, r"`teacher_values`.*\[1, 5\]"),
+        ({"rule": value_gated, "teacher_values": np.zeros((2, 1, 5))}, "`teacher_values`"),
     ):
         given: dict[str, Any] = {
             "rule": entropy_regularised, "teacher": half, "updates": 3, "seed": 0, **bad
         }  # fmt: skip
         with pytest.raises(InvalidInput, match=says):
             simulate(worlds=many, **given)
+    with pytest.raises(Diverged, match=r"After update \d+ .* run 0 .*`learning_rate`"):
+        simulate(n_distill, many, half, updates=20, seed=0, learning_rate=1e308)
+    with pytest.raises(InvalidInput, match="`limit`"):
+        q_learning(many, seed=0, limit=-5)
+    with pytest.raises(InvalidInput, match="`limit`"):
+        estimate_values(many, half, seed=0, limit=-5)
+    with pytest.raises(InvalidInput, match="`q` should be finite"):
+        policy_of([[0.0, np.nan]])
+    with pytest.raises(InvalidInput, match="`mdps`"):
+        worlds(corridor(2))
     with pytest.raises(InvalidInput, match="as many states"):
         worlds([corridor(2), corridor(3)])
     endless = corridor(2)

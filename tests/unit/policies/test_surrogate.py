@@ -28,6 +28,7 @@ from didact.policies import (
     Episodes,
     Loss,
     Rule,
+    Span,
     Value,
     dense,
     divergence,
@@ -41,15 +42,16 @@ from didact.policies import (
     returns,
     reverse_kl,
     rollout,
+    rule_rewards,
     surrogate,
     teacher_distill,
-    teacher_v_reward,
+    value_gated,
     values,
 )
 from didact.tasks import MDP
 
 ROWS = [*RULES, *(r.with_reward() for r in RULES if r.control is Control.STUDENT and not r.reward)]
-ROWS += [rule.over_trajectories() for rule in (n_distill, reinforce, teacher_v_reward)]
+ROWS += [r.over_trajectories() for r in ROWS if r.returns and r.span is Span.TO_GO]
 ROWS += [on_policy_distill.controlled_by(c) for c in (Control.UNIFORM, Control.MIXTURE)]
 STEPS = 3
 
@@ -168,6 +170,59 @@ def test_a_critic_as_baseline_and_td_change_no_expectation(rule: Rule) -> None:
             )  # fmt: skip
             found += p * torch.autograd.grad(loss, theta)[0]
         torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("control", [Control.TEACHER, Control.UNIFORM, Control.MIXTURE])
+@pytest.mark.parametrize("rule", [reinforce, n_distill, exp_entropy_regularised],
+                         ids=lambda rule: rule.name)  # fmt: skip
+def test_where_another_acts_a_critic_is_no_baseline(rule: Rule, control: Control) -> None:
+    mdp, world, student, teacher = _world(3, 0.9)
+    policy = student[world.observation].softmax(-1)
+    acting = {
+        Control.TEACHER: teacher,
+        Control.UNIFORM: torch.full_like(teacher, 0.5),
+        Control.MIXTURE: 0.5 * teacher + 0.5 * policy,
+    }[control]
+    rule, critic = rule.controlled_by(control), torch.arange(2.0 * STEPS).double()
+    theta, found = student.clone().requires_grad_(), torch.zeros_like(student)
+    for p, states, actions, rewards in _trajectories(mdp, acting):
+        at = _padded(states)
+        episodes = Episodes(
+            _padded(actions)[:, :STEPS],
+            torch.tensor([[*rewards, *[0.0] * (STEPS - len(rewards))]]).double(),
+            torch.tensor([len(actions)]), torch.tensor([True]),
+        )  # fmt: skip
+        loss = surrogate(
+            rule, episodes, Categorical(logits=theta[world.observation[at]]),
+            Categorical(teacher[at]), discount=0.9, discounted_states=True, critic=critic[at],
+        )  # fmt: skip
+        found += p * torch.autograd.grad(loss, theta)[0]
+    expected = expected_update(rule, world, student, teacher)
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
+def test_a_critic_can_be_fitted_to_what_a_rule_sums(trace: float) -> None:
+    """Regression on the returns of the rule's rewards ends at the exact critic, cut off or not."""
+    mdp, world, student, teacher = _world(1, 0.9)
+    policy = student[world.observation].softmax(-1)
+    generator = torch.Generator().manual_seed(0)
+    episodes, at = rollout(mdp, policy, episodes=50_000, generator=generator, limit=STEPS - 1)
+    assert 0 < int(episodes.terminated.sum()) < len(at)
+    own, guide = Categorical(logits=student[world.observation[at]]), Categorical(teacher[at])
+    made = at[:, :-1][episodes.mask]
+    for rule in (n_distill.with_reward(), entropy_regularised, exp_entropy_regularised):
+        exact = expected_return(rule, world, student, teacher)
+        critic = exact.clone()
+        critic[:-2] = 0.0  # of the last layer, in which no step was made, the critic is given
+        rewards = rule_rewards(rule, episodes, own, guide, discount=0.9)
+        for _ in range(STEPS):
+            aims = returns(episodes, rewards, 0.9, critic[at], trace)[episodes.mask]
+            sums = torch.zeros_like(critic).index_add(0, made, aims)
+            visits = torch.bincount(made, minlength=len(critic))
+            critic = torch.where(visits > 0, sums / visits.clamp_min(1), critic)
+        assert int((visits > 0).sum()) == len(critic) - 2
+        torch.testing.assert_close(critic, exact, atol=0.03, rtol=0)
 
 
 def test_an_episode_that_is_cut_off_goes_on_in_the_critic() -> None:
@@ -452,6 +507,84 @@ def test_a_step_along_the_surrogate_brings_the_policies_together() -> None:
         optimizer.step()
         far.append(float(kl_divergence(teacher, student).detach().mean()))
     assert far[-1] < 0.2 * far[0]
+
+
+@pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.name)
+def test_what_is_padded_may_be_anything(rule: Rule) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 5, 3, generator=generator).double()
+    critic = torch.randn(1, 5, generator=generator).double()
+    found = []
+    for action, junk in ((0.0, 0.0), (-1.0, torch.nan), (torch.nan, torch.inf)):
+        given = critic.clone()
+        given[:, 2:] = junk
+        episodes = Episodes(
+            torch.tensor([[1.0, 2.0, action, action]]),
+            torch.tensor([[1.0, -1.0, junk, junk]]).double(), torch.tensor([2]),
+            torch.tensor([True]),
+        )  # fmt: skip
+        student = logits[0].clone().requires_grad_()
+        loss = surrogate(
+            rule, episodes, Categorical(logits=student), Categorical(logits=logits[1]),
+            teacher_values=given, values=given - 1, critic=given, trace=0.5,
+        )  # fmt: skip
+        found.append((loss.detach(), torch.autograd.grad(loss, student)[0]))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"rule": "n_distill"}, "`rule` should be a Rule"),
+        ({"student": torch.zeros(1, 3, 2)}, "`student` should be a distribution"),
+        ({"rule": reinforce, "teacher": Categorical(torch.ones(1, 3, 4))}, "2 of them and 4"),
+        ({"rule": entropy_regularised, "teacher": Normal(torch.zeros(1, 3), 1.0)}, "and numbers"),
+        ({"rule": reinforce, "critic": torch.tensor([[0.0, torch.nan, 0.0]])}, "`critic`.*step 1"),
+        ({"rule": value_gated, "values": torch.zeros(1, 3),
+          "teacher_values": torch.full((1, 3), torch.nan)}, "`teacher_values`.*step 0"),
+        ({"rule": reinforce, "actions": torch.tensor([[0, 2]])}, "`actions`.*from 0 to 1. Found 2"),
+        ({"rule": reinforce, "actions": torch.tensor([[0.5, 1]])}, "`actions`.*Found 0.5"),
+        ({"rule": reinforce, "actions": torch.zeros(1, 2, 1)}, r"`actions`.*\[1, 2\].*\[1, 2, 1\]"),
+        ({"lengths": torch.tensor([True])}, "`lengths`"),
+        ({"rewards": [[0.0, 0.0]]}, "`rewards` should be a tensor"),
+        ({"rewards": torch.tensor([[0.0, torch.nan]])}, "The reward.*nan in episode 0, step 1"),
+        ({"rule": reinforce.over_trajectories(), "discount": 1e-30,
+          "rewards": torch.full((1, 2), 1e20)}, "R̂ should be finite"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said(given: dict[str, Any], says: str) -> None:
+    policy = Categorical(logits=torch.zeros(1, 3, 2))
+    made = {
+        "actions": torch.zeros(1, 2), "rewards": torch.zeros(1, 2), "lengths": torch.tensor([2]),
+        "terminated": torch.tensor([True]),
+    }  # fmt: skip
+    made |= {name: given[name] for name in made if name in given}
+    rest = {"rule": n_distill, "student": policy, "teacher": policy}
+    rest |= {name: value for name, value in given.items() if name not in made}
+    with pytest.raises(InvalidInput, match=says):
+        surrogate(episodes=Episodes(**made), **rest)
+
+
+def test_rules_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"`control` should be Control.STUDENT over traj"):
+        reinforce.over_trajectories().controlled_by(Control.UNIFORM)
+    with pytest.raises(InvalidInput, match=r"`control` should be Control.STUDENT over traj"):
+        reinforce.controlled_by(Control.MIXTURE).over_trajectories()
+    with pytest.raises(InvalidInput, match=r"`control` should be a Control: Control.UNIFORM"):
+        reinforce.controlled_by("uniform")
+    cut = Episodes(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([2]), torch.tensor([False]))
+    policy, rule = Categorical(logits=torch.zeros(1, 3, 2)), exp_entropy_regularised
+    with pytest.raises(InvalidInput, match="an action that was not drawn"):
+        surrogate(
+            rule.controlled_by(Control.UNIFORM), cut, policy, policy, critic=torch.zeros(1, 3)
+        )
+    outside = Episodes(
+        torch.full((1, 2), 2.0), torch.zeros(1, 2), torch.tensor([2]), torch.tensor([True])
+    )
+    bounded = Beta(torch.ones(1, 3), torch.ones(1, 3))
+    with pytest.raises(InvalidInput, match="`actions` should be in the support"):
+        surrogate(reinforce, outside, bounded, bounded)
 
 
 def test_bad_input_is_said() -> None:
