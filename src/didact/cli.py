@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         options.run(options, shlex.join(["didact", *given]))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `didact rules | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except DidactError as error:
         print(f"didact: {error}", file=sys.stderr)
         return 2

@@ -14,8 +14,8 @@ from ._grids import CONTROLS, WATCHED, ControlName, Run, chunks, train
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
-LEVEL = 0.95
-"""Of the teacher's return: what counts as having reached it."""
+LEVELS = (0.95, 0.98)
+"""Of the teacher's return: what count as having reached it."""
 STYLES = {control: {"color": f"C{k}"} for k, control in enumerate(CONTROLS)}
 
 
@@ -31,7 +31,7 @@ class Config:
     """Who acts; mixture: the teacher less and less in the first tenth of all updates, as DAgger."""
     updates: int = 30_000
     """Episodes of training; the teacher has as many."""
-    views: tuple[int, ...] = (2, 4, 6)
+    views: tuple[int, ...] = (1, 2, 4, 6)
     """k of the (2k + 1)² windows that are seen instead of the whole state, with T = 0."""
     discounts: tuple[float, ...] = (0.95, 0.999)
     """γ instead of 0.99, with T = 0."""
@@ -78,20 +78,23 @@ def table(cells: Sequence[Cell]) -> str:
     rows = []
     for (setting, control), group in found.items():
         returns, level = curve(group, "returns"), teacher_level(group)
-        took = reached(returns, LEVEL * level)
         own = found.get((setting, "student"))
-        ratio = took / reached(curve(own, "returns"), LEVEL * level) if own else float("nan")
+        times = []
+        for share in LEVELS:
+            took = reached(returns, share * level)
+            by = took / reached(curve(own, "returns"), share * level) if own else float("nan")
+            times += [f"{took:.0f}", f"{by:.1f}"]
         last = [curve(group, "cross_entropy", met) for met in WATCHED]
         rows.append(
             [
                 setting, control, str(returns.worlds), f"{level:.2f}",
-                f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}", f"{took:.0f}", f"{ratio:.1f}",
+                f"{returns.mean[-1]:.2f} ± {returns.half[-1]:.2f}", *times,
                 *(f"{c.mean[-1]:.3f}" for c in last),
             ]
         )  # fmt: skip
     header = [
         "setting", "who acts", "worlds", "teacher's return", "student's at the end",
-        f"updates to {LEVEL:.0%} of it", "times the student's",
+        *(c for share in LEVELS for c in (f"updates to {share:.0%} of it", "times the student's")),
         *(f"H× where {control} goes" for control in WATCHED),
     ]  # fmt: skip
     return markdown(header, rows)

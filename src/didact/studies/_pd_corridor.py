@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..policies import Control, simulate, worlds
 from ..tasks import corridor
-from ._curves import either
+from ._curves import Curve, draw, either, reached
 from ._grids import ESTIMATORS, Estimator, estimated, estimators, moments, named, schedule
 from ._numbers import markdown
 from ._study import Cell, Log, Record, Rounds, Study
@@ -23,6 +24,8 @@ RULES = (
     "teacher_distill", "on_policy_distill", "n_distill", "exp_entropy_regularised",
     "td_teacher_value", "teacher_v_reward", "reinforce", "actor_critic",
 )  # fmt: skip
+LEVEL = 0.9
+"""Of a return: what counts as having learnt."""
 TEACHERS: tuple[TeacherName, ...] = ("optimal", "adversarial", "adversarial, printed")
 
 
@@ -123,8 +126,14 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[int, str, str, Estimator], Cell]
     }
 
 
+def _curve(cell: Cell) -> Curve:
+    mean, variance = np.array(cell.record["returns"]).T
+    half = 1.96 * np.sqrt(variance / cell.run.runs)
+    return Curve(cell.record["updates"], mean, half, cell.run.runs)
+
+
 def table(cells: Sequence[Cell]) -> str:
-    """Returns after a tenth of the updates and at the end."""
+    """Returns after a tenth of the updates and at the end, and when they are high."""
     found = _found(cells)
     rows = []
     for half in sorted({half for half, *_ in found}):
@@ -132,17 +141,20 @@ def table(cells: Sequence[Cell]) -> str:
             cell = found.get((half, teacher, rule, way))
             if cell is None:
                 continue
-            updates = cell.record["updates"]
-            early = int(np.searchsorted(updates, updates[-1] / 10))
+            returns = _curve(cell)
+            early = int(np.searchsorted(returns.updates, returns.updates[-1] / 10))
+            took = reached(returns, LEVEL)
             rows.append(
                 [
                     str(half), teacher, rule, ESTIMATORS[way] if named(rule).returns else "",
-                    str(cell.run.runs), f"{cell.record['returns'][early][0]:.2f}",
-                    f"{cell.record['returns'][-1][0]:.2f}", str(cell.record["cut"]),
+                    str(cell.run.runs),
+                    *(f"{returns.mean[c]:.2f} ± {returns.half[c]:.2f}" for c in (early, -1)),
+                    "never" if math.isinf(took) else f"{took:.0f}", str(cell.record["cut"]),
                 ]
             )  # fmt: skip
     header = [
-        "T", "teacher", "rule", "R̂", "runs", "return after a tenth", "at the end", "cut episodes",
+        "T", "teacher", "rule", "R̂", "runs", "return after a tenth", "at the end",
+        f"updates to {LEVEL:g}", "cut episodes",
     ]  # fmt: skip
     return markdown(header, rows)
 
@@ -169,11 +181,8 @@ def _curves(
     for row, half in zip(grid, halves, strict=True):
         for axes, teacher in zip(row, teachers, strict=True):
             for rule, cell in either(found, (half, teacher), RULES, way).items():
-                means = [mean for mean, _ in cell.record["returns"]]
-                color = f"C{RULES.index(rule)}"
-                axes.plot(cell.record["updates"], means, label=rule, color=color)
+                draw(axes, _curve(cell), rule, color=f"C{RULES.index(rule)}")
             axes.set_title(f"T = {half}, {teacher}", fontsize="medium")
-            axes.set_xscale("log")
         row[0].set_ylabel("return")
     grid[0][0].legend(frameon=False, fontsize="x-small", title=ESTIMATORS[way])
     for axes in grid[-1]:

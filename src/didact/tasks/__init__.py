@@ -33,7 +33,7 @@ from ._mnist import mnist
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._outcomes import funnel_label, room_label
 from ._pictures import Pictures
-from ._register import register_environments
+from ._register import environment, register_environments
 from ._reward_model import RewardModel, RewardScale
 from ._room_runner import room_runner
 from ._simulate import simulate
@@ -66,6 +66,7 @@ __all__ = [
     "coinrun",
     "corridor",
     "dials",
+    "environment",
     "funnel_board",
     "funnel_label",
     "game_of_life",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._checks import extra
+from ._mdp import MDP
+
+if TYPE_CHECKING:
+    from ._gym import TabularEnv
 
 
 def register_environments() -> None:
@@ -28,3 +34,24 @@ def register_environments() -> None:
     for name, make in ENVIRONMENTS.items():
         if name not in gymnasium.registry:
             gymnasium.register(name, entry_point=make, max_episode_steps=10_000)
+
+
+def environment(mdp: MDP, render_mode: str | None = None) -> TabularEnv:
+    """Any small decision process as a Gymnasium environment.
+
+    Args:
+        mdp: whose arrays are used as they are.
+        render_mode: None, or ``"rgb_array"`` for pictures.
+
+    Raises:
+        MissingExtra: if Gymnasium is not installed.
+
+    Example:
+        >>> from didact.tasks import corridor
+        >>> env = environment(corridor(3))
+        >>> env.reset(seed=0)[0], env.step(1)[:3]
+        (3, (4, 0.0, False))
+    """
+    with extra("policies"):
+        from ._gym import TabularEnv
+    return TabularEnv(mdp, render_mode)
