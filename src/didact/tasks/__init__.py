@@ -8,8 +8,8 @@
 - :func:`cifar10`, :func:`mnist`: pictures from the files as they were published, checked.
 - :func:`coinrun`: an expert's games, from the file that `scripts/collect_coinrun.py` writes.
 - :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
-  processes as plain arrays, :class:`MDP`; :func:`register_environments` makes them
-  Gymnasium's.
+  processes as plain arrays, :class:`MDP`; :func:`environment` makes one Gymnasium's,
+  :func:`register_environments` all of them.
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from didact.tasks import corridor, register_environments
+from didact import InvalidInput
+from didact.tasks import corridor, environment, register_environments
 from didact.tasks._gym import ENVIRONMENTS, TabularEnv, picture
 
 register_environments()
@@ -73,3 +74,12 @@ def test_a_picture_shows_where_one_is() -> None:
     assert (before != after).any()
     assert picture(corridor(4)).shape == (16, 144, 3)
     assert gymnasium.make("didact/Corridor-v0").unwrapped.render() is None
+
+
+@pytest.mark.parametrize("action", [-1, 2, 1.7, None])
+def test_an_action_that_there_is_not_is_refused(action: object) -> None:
+    env = environment(corridor(3))
+    env.reset(seed=0)
+    with pytest.raises(InvalidInput, match="`action` should be an integer from 0 to 1"):
+        env.step(action)
+    assert env.step(np.int64(1))[0] == 4
