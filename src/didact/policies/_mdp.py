@@ -131,11 +131,11 @@ def trapped_states(mdp: MDP) -> NDArray[np.int64]:
 
 def closure(leads: Tensor, some: Tensor) -> Tensor:
     """``some`` states and all that are reached from them; ``leads[s, t]``: s leads to t."""
-    while True:
-        more = some | leads[some].any(0)
-        if bool((more == some).all()):
-            return some
-        some = more
+    new = some
+    while bool(new.any()):
+        new = leads[new].any(0) & ~some
+        some = some | new
+    return some
 
 
 WHOLE = ("next_state", "effect", "observation")
