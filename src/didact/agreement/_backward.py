@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .._checks import InvalidInput, check_number, invalid
 from ._and_mask import mask_in_place
 from ._context import Agreement
+from ._ranks import Ranks
 from ._votes import fewest
 
 
@@ -31,7 +32,8 @@ def environment_backward(
     Args:
         losses: L_e, scalars. From a generator each forward pass is made when it is its turn, and
             its graph is gone before the next; in a list they may share a graph.
-        model: whose parameters.
+        model: whose parameters. Of a ``DistributedDataParallel`` each process gives the losses of
+            environments of its own, as many or not, and all get the same gradients.
         threshold: τ in [0, 1].
         rescale: divide each parameter's gradient by its share of components that survive.
 
@@ -39,7 +41,7 @@ def environment_backward(
         How many environments there were, and what survived. ``p.grad`` is replaced.
 
     Raises:
-        InvalidInput: fewer than two losses, no scalars, NaN.
+        InvalidInput: fewer than two losses, no scalars, NaN; gradients stay as they were.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False)
@@ -57,23 +59,33 @@ def environment_backward(
     sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
     votes = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
     count = 0
-    for e, loss in enumerate(losses):
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not bool(loss.isfinite().all()):
-            raise invalid("losses", "finite scalars", f"{loss} in number {e}")
-        grads = torch.autograd.grad(
-            loss.squeeze(), list(parameters.values()), retain_graph=together and e < last,
-            allow_unused=True,
-        )  # fmt: skip
-        for name, grad in zip(parameters, grads, strict=True):
-            if grad is not None:
-                sums[name] += grad
-                votes[name] += grad.sign()
-        count += 1
+    ranks = Ranks.of(model)
+    with ranks.together(next(iter(parameters.values())).device):
+        for e, loss in enumerate(losses):
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                found = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+                raise invalid("losses", "scalars", f"{found} in number {e}")
+            if not bool(loss.isfinite()):
+                raise invalid("losses", "finite scalars", f"{float(loss.detach())} in number {e}")
+            grads = torch.autograd.grad(
+                loss.squeeze(), list(parameters.values()), retain_graph=together and e < last,
+                allow_unused=True,
+            )  # fmt: skip
+            for name, grad in zip(parameters, grads, strict=True):
+                if grad is not None:
+                    sums[name] += grad
+                    votes[name] += grad.sign()
+            count += 1
+        for name, total in sums.items():
+            if not bool(total.isfinite().all()):
+                raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
+    if ranks.count > 1:
+        count = int(ranks.add(torch.tensor(count, device=next(iter(sums.values())).device)))
+        for total in (*sums.values(), *votes.values()):
+            ranks.add(total)
     if count < 2:
         raise invalid("losses", "at least two, one for each environment", count)
     for name, parameter in parameters.items():
-        if not bool(sums[name].isfinite().all()):
-            raise InvalidInput(f"The gradient of `{name}` should be finite. Found NaN or ∞.")
         parameter.grad = sums[name].div_(count)
     least = fewest(count, threshold)
     masks = {name: vote.abs_().ge_(least) for name, vote in votes.items()}

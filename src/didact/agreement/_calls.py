@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn import functional as F
 
 from .._checks import InvalidInput
 from ._environments import Environments
-from ._layers import LAYERS, like
+from ._layers import DIMENSIONS, LAYERS, like
 
 OTHER = "`environment_backward` takes any module."
+ANY = range(2, 100)
+ANCHOR = torch.empty(0, requires_grad=True)
+"""An input that needs a gradient, as those of a first layer do not; it gets none."""
+END = get_gradient_edge(ANCHOR).node
 
 
 @dataclass(slots=True)
@@ -24,12 +31,14 @@ class Pass:
         of: the environments of its batch.
         weights: of the examples, where environments have several sizes.
         together: how many environments all processes have.
+        going: whether the forward pass goes on.
         begun: whether the backward pass has come to a layer.
     """
 
     of: Environments
     weights: Tensor | None
     together: int
+    going: bool = True
     begun: bool = False
 
 
@@ -41,13 +50,19 @@ class Now:
         current: the forward pass that goes on; None before the first.
         total: environments of all passes that came back.
         closed: whether the block is over.
-        anchor: an input that needs a gradient: those of a first layer do not, but the layer does.
     """
 
     current: Pass | None = None
     total: int = 0
     closed: bool = False
-    anchor: Tensor = field(default_factory=lambda: torch.empty(0, requires_grad=True))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise InvalidInput("A model should be copied outside of the block. Found a copy in it.")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the backward pass that goes on is one for parameters, not ``autograd.grad``."""
+        return torch._C._will_engine_execute_node(END)
 
 
 @dataclass(slots=True)
@@ -77,31 +92,34 @@ class Streamed:
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output; on the way back its parameters stay without gradients."""
         layer, current = self.layer, self.now.current
+        again = torch._C._current_graph_task_id() != -1  # a checkpoint, on the way back
         if not torch.is_grad_enabled():
             found: Tensor = type(layer).forward(layer, input)
             return found
-        if current is None:
+        if current is None or not (current.going or again):
             raise InvalidInput(
                 f"The model should be called as a whole in the block. Found a call of its layer "
                 f"`{self.name}` alone."
             )
-        if self.waiting:
+        if self.waiting and not again:
             raise InvalidInput(
                 f"Layer `{self.name}` should be used once in each backward pass. Found a second "
                 f"use: {OTHER}"
             )
         batch = len(current.of.index)
-        if input.dim() < 1 + (type(layer) is not nn.Embedding) or input.shape[0] != batch:
+        if input.dim() not in DIMENSIONS.get(type(layer), ANY) or input.shape[0] != batch:
             raise InvalidInput(
                 f"Layer `{self.name}` should get [batch = {batch}, …]. Found {list(input.shape)}: "
                 f"{OTHER}"
             )
         self.waiting = True
         how = LinearCall if type(layer) is nn.Linear else LayerCall
-        return how.apply(input, self.now.anchor, self, current)  # type: ignore[no-untyped-call,no-any-return]
+        return how.apply(input, ANCHOR, self, current)  # type: ignore[no-untyped-call,no-any-return]
 
-    def begin_backward(self, current: Pass) -> None:
-        """Refuse what is not the one backward pass of a forward pass."""
+    def begin_backward(self, current: Pass) -> bool:
+        """Refuse what is not the one backward pass of a forward pass; whether it is one at all."""
+        if not self.now.whole:
+            return False
         if torch.is_grad_enabled():
             raise InvalidInput(
                 "A backward pass in the block cannot be differentiated. Found create_graph=True."
@@ -117,6 +135,7 @@ class Streamed:
         if not current.begun:
             current.begun = True
             self.now.total += current.together
+        return True
 
     def begin_sums(self) -> None:
         """Until a layer's first backward pass, its sums are memory that nobody has written to."""
@@ -124,6 +143,22 @@ class Streamed:
             for tensor in (*self.grads.values(), *self.votes.values()):
                 tensor.zero_()
         self.seen = True
+
+
+Backward = Callable[[Any, Tensor], Any]
+
+
+def full_precision(backward: Backward) -> Backward:
+    """Autocast lowers what is computed in the block, but not what comes back."""
+
+    @wraps(backward)
+    def same(ctx: Any, delta: Tensor) -> Any:
+        if not torch._C._is_any_autocast_enabled():
+            return backward(ctx, delta)
+        with torch.autocast(delta.device.type, enabled=False):
+            return backward(ctx, delta)
+
+    return same
 
 
 class LinearCall(torch.autograd.Function):
@@ -143,14 +178,17 @@ class LinearCall(torch.autograd.Function):
         return F.linear(inputs, weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
+    @full_precision
     def backward(ctx: Any, delta: Tensor) -> Any:
         streamed, current = ctx.streamed, ctx.current
-        streamed.begin_backward(current)
+        counts = streamed.begin_backward(current)
         of = current.of
         inputs, weight = ctx.saved_tensors
         back = None
         if ctx.needs_input_grad[0]:
             back = like(delta @ like(weight, delta), inputs)
+        if not counts:
+            return back, None, None, None
         weighed = _weighed(delta, current.weights)
         if of.single and delta.dim() == 2:
             first, streamed.seen = not streamed.seen, True
@@ -194,20 +232,32 @@ class LayerCall(torch.autograd.Function):
         with torch.enable_grad():
             inside = inputs.detach().requires_grad_(ctx.needs_input_grad[0])
             outside: Tensor = type(layer).forward(layer, inside)
-        ctx.streamed, ctx.current, ctx.graph = streamed, current, (inside, outside)
+        ctx.streamed, ctx.current = streamed, current
+        ctx.graph = inside, get_gradient_edge(outside)  # the output itself need not stay
         return outside.detach()
 
     @staticmethod
+    @full_precision
     def backward(ctx: Any, delta: Tensor) -> Any:
         streamed, current = ctx.streamed, ctx.current
-        streamed.begin_backward(current)
+        counts = streamed.begin_backward(current)
         of = current.of
-        (inside, outside), ctx.graph = ctx.graph, None
+        if ctx.graph is None:
+            raise InvalidInput(
+                f"`autograd.grad` should come before the backward pass, or that should keep the "
+                f"graph. Found that of `{streamed.name}` gone."
+            )
+        inside, outside = ctx.graph
+        keep = torch._C._autograd._get_current_graph_task_keep_graph()
+        if not keep:
+            ctx.graph = None
+        if not counts:
+            return *torch.autograd.grad(outside, [inside], delta, keep), None, None, None
         wanted = dict(streamed.parameters)
         if ctx.needs_input_grad[0]:
             wanted["input"] = inside
         weighed = _weighed(delta, current.weights)
-        found = torch.autograd.grad(outside, list(wanted.values()), weighed)
+        found = torch.autograd.grad(outside, list(wanted.values()), weighed, keep)
         grads = dict(zip(wanted, found, strict=True))
         streamed.begin_sums()
         for own, grad in streamed.grads.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from ._and_mask import mask_in_place
 from ._calls import OTHER, Now, Pass, Streamed
 from ._environments import Environments
 from ._layers import LAYERS
-from ._ranks import Ranks
+from ._ranks import Ranks, refuse_parallel
 from ._votes import fewest
 
 
@@ -156,16 +156,22 @@ class _Watch:
         """The model's forward pass."""
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
+        if self.ranks.group is None:
+            refuse_parallel()
         tensors = [t for t in leaves([args, kwargs]) if isinstance(t, Tensor) and t.dim()]
         if not tensors:
             raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
-        of = Environments.of(self.given, len(tensors[0]), tensors[0].device)
+        device = tensors[0].device
+        with self.ranks.together(device) if self.ranks.count > 1 else nullcontext():
+            of = Environments.of(self.given, len(tensors[0]), device)
         self.ranks.check_whole(of.ids)
         together = len(of.sizes)
         if self.ranks.count > 1:
-            together = int(self.ranks.add(torch.tensor(together, device=tensors[0].device)))
-        self.now.current = Pass(of, of.weights(together, self.ranks.count), together)
-        return forward(*args, **kwargs)
+            together = int(self.ranks.add(torch.tensor(together, device=device)))
+        self.now.current = current = Pass(of, of.weights(together, self.ranks.count), together)
+        found = forward(*args, **kwargs)
+        current.going = False
+        return found
 
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
         """Give the parameters what the backward passes left, masked."""
@@ -212,10 +218,10 @@ def _blank(
     flat: list[Tensor] = []
     found: dict[int, Tensor] = {}
     for (device, kind), places in alike.items():
-        shapes = [parameters[k] for k in places]
-        flat.append(torch.empty(sum(p.numel() for p in shapes), dtype=kind, device=device))
-        parts = torch._utils._unflatten_dense_tensors(flat[-1], shapes)  # type: ignore[no-untyped-call]
-        found.update(zip(places, parts, strict=True))
+        sizes = [parameters[k].numel() for k in places]
+        flat.append(torch.empty(sum(sizes), dtype=kind, device=device))
+        for k, part in zip(places, torch.split(flat[-1], sizes), strict=True):
+            found[k] = part.view(parameters[k].shape)
     return flat, [found[k] for k in range(len(parameters))]
 
 
@@ -240,6 +246,8 @@ def streamable(model: nn.Module) -> list[tuple[str, nn.Module, dict[str, nn.Para
     for name, module in _modules(model):
         own = trained(module)
         if own:
+            if any(p.is_complex() for p in own.values()):
+                raise invalid("model", "real: complex numbers have no sign", _place(name, module))
             _check_layer(name, module, own)
             found.append((name, module, own))
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):

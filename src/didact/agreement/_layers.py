@@ -47,7 +47,10 @@ def convolution(layer: Any, of: Environments, inputs: Tensor, delta: Tensor, vot
 def windows(layer: Any, x: Tensor) -> Tensor:
     """What each place of the output sees: ``[batch, places, groups, channels · kernel]``."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    around = layer._reversed_padding_repeated_twice
+    if mode == "constant" and not isinstance(layer.padding, str):
+        around = [p for p in reversed(layer.padding) for _ in range(2)]  # as the layer's forward
+    x = F.pad(x, around, mode=mode)
     dimensions = x.dim() - 2
     for k in range(dimensions):
         size, stride, dilation = layer.kernel_size[k], layer.stride[k], layer.dilation[k]
@@ -111,6 +114,17 @@ LAYERS: dict[type[nn.Module], Layer] = {
     nn.BatchNorm3d: normalisation,
 }
 """Kinds whose examples can be told apart from outside; subclasses may do anything, and are none."""
+
+DIMENSIONS: dict[type[nn.Module], tuple[int, ...] | range] = {
+    nn.Conv1d: (3,),
+    nn.Conv2d: (4,),
+    nn.Conv3d: (5,),
+    nn.Embedding: range(1, 100),
+    nn.BatchNorm1d: (2, 3),
+    nn.BatchNorm2d: (4,),
+    nn.BatchNorm3d: (5,),
+}
+"""Of their inputs, with the batch; of others at least two."""
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:

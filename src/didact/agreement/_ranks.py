@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,20 @@ class Ranks:
             torch.distributed.all_reduce(tensor, group=self.group)
         return tensor
 
+    @contextmanager
+    def together(self, device: torch.device) -> Iterator[None]:
+        """What one process refuses in the block all refuse: none waits for another for ever."""
+        if self.count == 1:
+            yield
+            return
+        problem: InvalidInput | None = None
+        try:
+            yield
+        except InvalidInput as error:
+            problem = error
+        if int(self.add(torch.tensor(int(problem is not None), device=device))):
+            raise problem or InvalidInput("Another process refused its environments.")
+
     def check_whole(self, ids: Tensor | None) -> None:
         """Refuse environments that more than one process has a part of.
 
@@ -53,3 +69,12 @@ class Ranks:
                     f"{min(twice)} in two."
                 )
             seen |= set(of_rank)
+
+
+def refuse_parallel() -> None:
+    """Raise ``InvalidInput`` in the forward pass of a ``DistributedDataParallel``'s own module."""
+    if nn.parallel.DistributedDataParallel._get_active_ddp_module() is not None:  # type: ignore[no-untyped-call]
+        raise InvalidInput(
+            "Parameter `model` should be the DistributedDataParallel that is called. Found its "
+            "module: processes would each have a mask of their own."
+        )

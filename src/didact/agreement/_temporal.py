@@ -78,6 +78,15 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
         check_number("weight_decay", numbers["weight_decay"], at_least=0)
         super().add_param_group(param_group)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in torch, which would bring the means to the parameters' precision."""
+        super().load_state_dict(state_dict)
+        numbers = [n for group in state_dict["param_groups"] for n in group["params"]]
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for number, parameter in zip(numbers, parameters, strict=True):
+            for name, value in state_dict["state"].get(number, {}).items():
+                self.state[parameter][name] = value.to(parameter.device, copy=True)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step for all parameters that have a gradient."""
@@ -102,9 +111,12 @@ class TemporalAndMaskAdam(torch.optim.Optimizer):
         assert grad is not None
         if grad.is_sparse:
             raise InvalidInput("Gradients should be dense. Found a sparse one.")
-        if not state:
+        if not state:  # bfloat16 would forget what a mean gains in a step
+            kept = torch.promote_types(parameter.dtype, torch.float32)
             for name in ("m", "v", "a"):
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                state[name] = torch.zeros_like(
+                    parameter, dtype=kept, memory_format=torch.preserve_format
+                )
         whole = parameter, grad, state["m"], state["v"], state["a"]
         small = parameter.numel() <= PIECE
         if small or parameter.device.type != "cpu" or not all(t.is_contiguous() for t in whole):
@@ -131,6 +143,8 @@ def update(
 ) -> None:  # fmt: skip
     """One step of many tensors at once: one by one, small ones would wait for Python."""
     beta1, beta2, beta3 = group["betas"]
+    if grads[0].dtype != m[0].dtype:
+        grads = [grad.to(m[0].dtype) for grad in grads]
     if group["weight_decay"]:
         torch._foreach_mul_(theta, 1 - group["lr"] * group["weight_decay"])
     torch._foreach_lerp_(m, grads, 1 - beta1)
@@ -143,4 +157,8 @@ def update(
     for agreement in moved:
         agreement.ge_(group["threshold"])
     torch._foreach_mul_(moved, m)
-    torch._foreach_addcdiv_(theta, moved, root, -group["lr"])
+    if theta[0].dtype == m[0].dtype:
+        torch._foreach_addcdiv_(theta, moved, root, -group["lr"])
+    else:
+        torch._foreach_div_(moved, root)
+        torch._foreach_add_(theta, [move.to(theta[0].dtype) for move in moved], alpha=-group["lr"])

@@ -1,6 +1,7 @@
 """Streamed votes against a loop over environments, layer by layer."""
 
 import copy
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import optimizer
+from torch.utils.checkpoint import checkpoint
 
 from didact import InvalidInput
 from didact.agreement import _context as environments_context
 from didact.agreement import _environments as environments_module
 from didact.agreement import agreement, and_mask, environment_backward
+from didact.agreement._votes import votes_of
 
 
 class Residual(nn.Module):
@@ -499,3 +502,132 @@ def test_hooks_are_gone_afterwards() -> None:
     for module in (model, other):
         assert "forward" not in module.__dict__
     assert not optimizer._global_optimizer_pre_hooks
+
+
+@pytest.mark.parametrize("name", ["perceptron", "conv2d"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_gradients_of_other_things_do_not_vote(name: str, when: str) -> None:
+    model, x, y = _made(name, 12, seed=1)
+    expected = _loop(model, x, y, OF["ragged"], 0.6)
+    x.requires_grad_()
+    saliency = torch.autograd.grad(F.mse_loss(model(x), y), x)[0]
+    with agreement(model, environments=OF["ragged"], threshold=0.6) as found:
+        loss = F.mse_loss(model(x), y)
+        if when == "before":
+            torch.testing.assert_close(torch.autograd.grad(loss, x, retain_graph=True)[0], saliency)
+        loss.backward(retain_graph=when == "after")
+        if when == "after":
+            torch.testing.assert_close(torch.autograd.grad(loss, x)[0], saliency)
+    assert found.environments == 4
+    torch.testing.assert_close(_grads(model), expected, rtol=1e-9, atol=1e-12)
+
+
+class Checkpointed(nn.Module):
+    """Its inner layers are computed again on the way back."""
+
+    def __init__(self, inner: nn.Module, reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.inner, self.reentrant = nn.Linear(4, 5), inner, reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        if self.reentrant is None:
+            return self.inner(x)
+        return checkpoint(self.inner, x, use_reentrant=self.reentrant)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_layers_that_are_checkpointed(reentrant: bool) -> None:
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 2)).double()
+    model = Checkpointed(inner, reentrant).double()
+    x, y = torch.randn(12, 4).double(), torch.randn(12, 2).double()
+    plain = copy.deepcopy(model)
+    plain.reentrant = None
+    expected = _loop(plain, x, y, OF["ragged"], 0.6)
+    with agreement(model, environments=OF["ragged"], threshold=0.6):
+        F.mse_loss(model(x), y).backward()
+    torch.testing.assert_close(_grads(model), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_part_of_the_model_alone_is_refused() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), torch.randn(6, 4)
+    with agreement(model):
+        with pytest.raises(InvalidInput, match="its layer `0` alone"):
+            model[0](x)
+        model(x).sum().backward()
+        with pytest.raises(InvalidInput, match="its layer `1` alone"):
+            model[1](x)
+
+
+def test_a_copy_in_the_block_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    with agreement(model):
+        for part in (model, model[0]):
+            with pytest.raises(InvalidInput, match="copied outside of the block"):
+                copy.deepcopy(part)
+        model(torch.randn(6, 4)).sum().backward()
+
+
+def test_a_backward_pass_under_autocast_is_as_one_outside() -> None:
+    model, x, y = _made("perceptron", 12, seed=1)
+    model, x, y = model.float(), x.float(), y.float()
+    found = []
+    for around in (False, True):
+        model.zero_grad()
+        with agreement(model, environments=OF["ragged"], threshold=0.6):
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = F.mse_loss(model(x).float(), y)
+            with torch.autocast("cpu", torch.bfloat16, enabled=around):
+                loss.backward()
+        found.append({name: grad.clone() for name, grad in _grads(model).items()})
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_outputs_that_nothing_needs_are_freed() -> None:
+    kept: list[Any] = []
+
+    class Seen(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            kept.append(weakref.ref(x.untyped_storage()))
+            return x.relu()
+
+    model = nn.Sequential(*[m for _ in range(3) for m in (nn.Conv1d(2, 2, 1), Seen())])
+    with agreement(model):
+        loss = model(torch.randn(4, 2, 8)).sum()
+        assert [ref() for ref in kept] == [None] * 3
+        loss.backward()
+
+
+def test_an_input_without_a_batch_is_refused() -> None:
+    model = nn.Conv1d(4, 4, 1)
+    with pytest.raises(InvalidInput, match=r"should get \[batch = 4, …\]\. Found \[4, 5\]"):
+        _fit(model, torch.randn(4, 5))
+
+
+def test_padding_that_was_changed_is_seen() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Conv1d(2, 3, 3, padding=1).double(), torch.randn(4, 2, 6).double()
+    model.padding = (2,)
+    with agreement(model, threshold=1.0) as found:
+        model(x).square().sum().backward()
+    each = [torch.autograd.grad(model(one[None]).square().sum(), model.weight)[0] for one in x]
+    assert torch.equal(found.masks["weight"], (votes_of(torch.stack(each)).abs() == 4).float())
+
+
+def test_complex_parameters_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="real: complex numbers have no sign"):
+        _fit(nn.Linear(4, 4, dtype=torch.complex64), torch.randn(6, 4))
+
+
+def test_environment_backward_leaves_gradients_as_they_were_where_it_raises() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1)), torch.randn(3, 4)
+    with torch.no_grad():
+        model[1].weight[0, 1] = torch.inf
+    losses = [torch.where(out.isfinite(), out, 0).sum() for out in model[0](x)]
+    losses.append(model(x).clamp(-1, 1).mul(0).nan_to_num().sum())
+    with pytest.raises(InvalidInput, match="should be finite"):
+        environment_backward(losses, model)
+    assert all(p.grad is None for p in model.parameters())
+    with pytest.raises(InvalidInput, match=r"scalars. Found '\[3\] in number 0'"):
+        environment_backward([x.sum(1)], model)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from didact import InvalidInput
-from didact.agreement import agreement
+from didact.agreement import agreement, environment_backward
 
 OF = torch.tensor([0, 0, 1, 1, 1, 2, 5, 5, 6, 6, 6, 6])
 PARTS = (slice(0, 6), slice(6, 12))  # three environments here, two there
@@ -41,6 +41,23 @@ def _train(rank: int, port: int, out: str) -> None:
             model(x[part])
     except InvalidInput as error:
         Path(out, f"{rank}.txt").write_text(str(error))
+    each = [F.mse_loss(model(x[part][OF[part] == e]), y[part][OF[part] == e])
+            for e in OF[part].unique()]  # fmt: skip
+    again = environment_backward(each, model, threshold=0.6)
+    torch.save(
+        ({n.removeprefix("module."): p.grad for n, p in model.named_parameters()},
+         again.environments),
+        f"{out}/each-{rank}.pt",
+    )  # fmt: skip
+    model.zero_grad()
+    refused = []
+    for of, wrapped in ((torch.full((6,), rank) if rank else OF[part], model), (OF[part], None)):
+        try:
+            with agreement(wrapped or model.module, environments=of):
+                model(x[part])
+        except InvalidInput as error:
+            refused.append(str(error))
+    Path(out, f"refused-{rank}.txt").write_text("\n".join(refused))
     torch.distributed.destroy_process_group()
 
 
@@ -57,5 +74,14 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         assert environments == 5
         for name, p in model.named_parameters():
             torch.testing.assert_close(grads[name], p.grad)
+        each, environments = torch.load(tmp_path / f"each-{rank}.pt", weights_only=True)
+        assert environments == 5
+        for name, p in model.named_parameters():
+            torch.testing.assert_close(each[name], p.grad)
+        alone, within = (tmp_path / f"refused-{rank}.txt").read_text().splitlines()
+        assert alone.startswith(
+            "Parameter `environments` should be at least two different" if rank else "Another"
+        )
+        assert "the DistributedDataParallel that is called" in within
         said = (tmp_path / f"{rank}.txt").read_text()
         assert said.startswith("Environments should be whole in one process. Found number 0")

@@ -131,3 +131,28 @@ def test_refused() -> None:
     embedding(torch.tensor([1])).sum().backward()
     with pytest.raises(InvalidInput, match="sparse"):
         TemporalAndMaskAdam(embedding.parameters()).step()
+
+
+def test_in_bfloat16_the_means_are_in_full_precision() -> None:
+    """β₂ = 0.999: a bfloat16 v would stand still at the first value that it reaches."""
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(50, generator=generator).bfloat16() for _ in range(60)]
+    half, full = nn.Parameter(torch.ones(50).bfloat16()), nn.Parameter(torch.ones(50))
+    adams = [TemporalAndMaskAdam([p], 0.0, (0.9, 0.999, 0.9), 0.2) for p in (half, full)]
+    for k, grad in enumerate(grads):
+        half.grad, full.grad = grad, grad.float()
+        for adam in adams:
+            adam.step()
+        if k == 30:
+            again = TemporalAndMaskAdam([half], 0.0, (0.9, 0.999, 0.9), 0.2)
+            again.load_state_dict(copy.deepcopy(adams[0].state_dict()))
+            adams[0] = again
+    for name, mean in adams[1].state[full].items():
+        kept = adams[0].state[half][name]
+        assert kept.dtype == torch.float32
+        assert torch.equal(kept, mean), name
+    for adam in adams:
+        adam.param_groups[0]["lr"] = 0.1
+        adam.step()
+    torch.testing.assert_close(half.float(), full, rtol=0, atol=2**-8)
+    assert not torch.equal(full, torch.ones(50))
