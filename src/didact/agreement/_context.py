@@ -101,14 +101,11 @@ class _Watch:
         self.given, self.now = environments, Now()
         self.ranks = Ranks.of(model)
         layers = streamable(model)
-        everything = [p for _, _, own in layers for p in own.values()]
-        self.flat_grads, grads = _blank(everything)
-        self.flat_votes, votes = _blank(everything, torch.float32)
-        of_grads, of_votes = iter(grads), iter(votes)
         self.layers = [
             Streamed(
-                name, layer, own, self.now, dict(zip(own, of_grads, strict=False)),
-                dict(zip(own, of_votes, strict=False)),
+                name, layer, own, self.now,
+                {n: torch.empty_like(p.data) for n, p in own.items()},
+                {n: torch.empty_like(p.data, dtype=torch.float32) for n, p in own.items()},
             )
             for name, layer, own in layers
         ]  # fmt: skip
@@ -183,13 +180,15 @@ class _Watch:
         with torch.no_grad():
             for streamed in self.layers:
                 streamed.begin_sums()
-            for flat in self.flat_votes:
-                self.ranks.add(flat).abs_().ge_(fewest(self.now.total, threshold))
-            if self.ranks.count > 1:
-                for flat in self.flat_grads:
-                    self.ranks.add(flat).div_(self.ranks.count)
             grads = [grad for streamed in seen for grad in streamed.grads.values()]
             masks = [mask for streamed in seen for mask in streamed.votes.values()]
+            if self.ranks.count > 1:
+                for grad, votes in zip(grads, masks, strict=True):
+                    self.ranks.add(grad).div_(self.ranks.count)
+                    self.ranks.add(votes)
+            least = fewest(self.now.total, threshold)
+            for votes in masks:
+                votes.abs_().ge_(least)
             mask_in_place(grads, masks, rescale)
             for streamed in seen:
                 prefix = streamed.name and f"{streamed.name}."
@@ -204,25 +203,10 @@ class _Watch:
         """Layers that a backward pass went through, in one process or another."""
         flags = [float(streamed.seen) for streamed in self.layers]
         if self.ranks.count > 1:
-            flags = self.ranks.add(torch.tensor(flags, device=self.flat_votes[0].device)).tolist()
+            flags = self.ranks.add(
+                torch.tensor(flags, device=next(iter(self.layers[0].votes.values())).device)
+            ).tolist()
         return [streamed for streamed, flag in zip(self.layers, flags, strict=True) if flag]
-
-
-def _blank(
-    parameters: list[nn.Parameter], dtype: torch.dtype | None = None
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Memory: one piece for each device and type, and what of it is each parameter's."""
-    alike: dict[Any, list[int]] = {}
-    for k, parameter in enumerate(parameters):
-        alike.setdefault((parameter.device, dtype or parameter.dtype), []).append(k)
-    flat: list[Tensor] = []
-    found: dict[int, Tensor] = {}
-    for (device, kind), places in alike.items():
-        sizes = [parameters[k].numel() for k in places]
-        flat.append(torch.empty(sum(sizes), dtype=kind, device=device))
-        for k, part in zip(places, torch.split(flat[-1], sizes), strict=True):
-            found[k] = part.view(parameters[k].shape)
-    return flat, [found[k] for k in range(len(parameters))]
 
 
 def trained(module: nn.Module) -> dict[str, nn.Parameter]:
