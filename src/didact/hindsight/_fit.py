@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from .. import __version__
-from .._checks import InvalidInput, check_integer, invalid
-from ..runs import cores, locked, read_json, write_atomic, write_json
+from .._checks import check_integer, invalid
+from ..runs import (
+    cores,
+    locked,
+    refuse_another,
+    usable_device,
+    versions,
+    write_atomic,
+    write_json,
+)
 from ._export import export
 from ._label import Bins, Classes
 from ._measure import best_run, measure
@@ -192,12 +198,6 @@ def fit(
     return cast(Metrics, metrics)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of what decides numbers."""
-    names = ("torch", "numpy", "pandas", "scikit-learn", "optuna")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
 def too_short(epochs: int, quick: bool) -> list[str]:
     """A warning where no run can show so many epochs without a gain as a verdict asks for."""
     if quick or epochs > PATIENCE:
@@ -206,20 +206,6 @@ def too_short(epochs: int, quick: bool) -> list[str]:
         f"In {epochs} epochs no run can go {PATIENCE} without a gain after its first: there will "
         "be no verdict. Give a larger `--epochs`, or leave it out."
     ]
-
-
-def refuse_another(home: Path, data: dict[str, Any], asked: Iterable[str]) -> None:
-    """Keep the model and report of another question from being written over."""
-    if not (home / "metrics.json").exists():
-        return
-    stored = read_json(home / "metrics.json").get("data", {})
-    told = {"sha256": "the data file's contents"}
-    if different := [told.get(name, name) for name in asked if stored.get(name) != data[name]]:
-        raise InvalidInput(
-            "Parameter `out` should be a folder without the results of another fit. "
-            f"`{home}` holds one that differs in: {', '.join(different)}. Choose another "
-            "folder, or remove it."
-        )
 
 
 def effort(epochs: int | None, quick: bool, device: str, jobs: int | None) -> tuple[int, str, int]:
@@ -231,20 +217,6 @@ def effort(epochs: int | None, quick: bool, device: str, jobs: int | None) -> tu
         jobs = cores() if torch.device(device).type == "cpu" else 1
     check_integer("jobs", jobs)
     return most, device, jobs
-
-
-def usable_device(device: str) -> str:
-    """A device that torch can use here; CUDA for ``"auto"``, where there is any."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=torch.device(device)).item()
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidInput(
-            f"Parameter `device` should be a device that torch can use here. Found {device!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return device
 
 
 def _persistence(prepared: Prepared) -> float | None:

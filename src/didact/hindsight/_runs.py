@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import torch
 
 from .. import __version__
-from ..runs import Trial, searching, together
+from ..runs import Stored, Trial, searching, together
 from ._cell import run_cell
 from ._metrics import BASELINE, CEILING
 from ._prepared import Prepared
 from ._probe import run_probe
 from ._settings import Settings, space, start
-from ._stored import Stored
 from ._train import FIXED
 from ._verdict import ELIGIBLE
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from ... import __version__
 from ..._checks import DidactError, check_integer, invalid
-from ...runs import locked, write_atomic, write_json
+from ...runs import locked, refuse_another, versions, write_atomic, write_json
 from .._export import export
-from .._fit import effort, refuse_another, too_short, versions
+from .._fit import effort, too_short
 from .._metrics import PATIENCE
 from .._prepare import Question
 from ._cell import file_of

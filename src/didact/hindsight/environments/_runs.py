@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...runs import Stored
 from .._runs import FIRST_TRIAL_SEED, deciding
 from .._settings import Settings
-from .._stored import Stored
 from ._cell import run_cell
 from ._choose import Chosen, choose
 from ._metrics import NETWORKS, EnvironmentTrialRecord

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..runs import Progress, key, run_cells
+from ._cells import run_cells
+from ._key import key
+from ._progress import Progress
 
 Record = dict[str, Any]
 Cell = Callable[..., Record]
