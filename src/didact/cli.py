@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_fit(commands)
     _add_predict(commands)
+    _add_fit_dynamics(commands)
     _add_simulate(commands)
     _add_study(commands)
     _add_rules(commands)
@@ -209,6 +210,70 @@ def _check_by_environment(options: argparse.Namespace) -> None:
             "asks of the inputs alone what holds at an environment that was left out. --drop "
             "leaves columns out; without --environment, fit asks whether hindsight helps."
         )
+
+
+def _add_fit_dynamics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fit = commands.add_parser(
+        "fit-dynamics",
+        allow_abbrev=False,
+        help="where do recorded trajectories go? fixed against adaptive steps, a report, a model",
+        description="Train models on recorded trajectories that predict the frame so many frames "
+        "later, or any of the next that they predict best (adaptive skip intervals); compare them "
+        "at as many calls, and leave the better one. A command that was interrupted goes on where "
+        "it was when it is given again.",
+    )
+    fit.add_argument("data", metavar="DATA", help="trajectories: .npz, or .csv of states")
+    fit.add_argument(
+        "--horizon", type=int, required=True, metavar="H", help="the longest skip, in frames"
+    )
+    fit.add_argument(
+        "--state", action="append", default=[], metavar="PATTERN",
+        help="columns of a csv that are the state, a name or a glob; repeatable; default: all "
+        "numbers",
+    )  # fmt: skip
+    fit.add_argument("--group", metavar="COL", help="the column of a csv that names trajectories")
+    fit.add_argument(
+        "--length", type=int, metavar="N", help="without --group: cut a csv into pieces of N rows"
+    )
+    fit.add_argument(
+        "--context", type=int, default=1, metavar="K", help="frames to look at; default: 1"
+    )
+    fit.add_argument("--seeds", type=int, default=3, metavar="N", help="final runs; default: 3")
+    fit.add_argument(
+        "--trials", type=int, default=4, metavar="N", help="settings tried each; default: 4"
+    )
+    fit.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs of a run; default: 100, quick: 20"
+    )
+    fit.add_argument(
+        "--out", default="didact-dynamics", metavar="DIR", help="default: didact-dynamics"
+    )
+    fit.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, …")
+    fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    fit.add_argument(
+        "--quick", action="store_true", help="fixed settings, no search: a demonstration"
+    )
+    fit.set_defaults(run=_fit_dynamics, again="the same command goes on from here.")
+
+
+def _fit_dynamics(options: argparse.Namespace, command: str) -> None:
+    from .dynamics import fit_dynamics
+
+    names = (
+        "horizon", "state", "group", "length", "context", "seeds", "trials", "epochs", "out",
+        "device", "quick", "jobs",
+    )  # fmt: skip
+    found = fit_dynamics(
+        options.data, command=command, **{name: getattr(options, name) for name in names}
+    )
+    for warning in found["data"]["warnings"]:
+        print(f"didact: {warning}", file=sys.stderr)
+    print(found["verdict"]["sentence"])
+    deployed = found["deployed"]
+    print(
+        f"{options.out}/report.html, metrics.json, step and rollout as .onnx and .pt2 "
+        f"({deployed['candidate']}, seed {deployed['seed']})"
+    )
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

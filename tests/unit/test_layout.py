@@ -19,9 +19,10 @@ MAY_USE = {
     "runs": SHARED,
     "export": SHARED | {"runs"},
     "hindsight": SHARED | {"unroll", "privileged", "agreement", "runs", "export"},
+    "dynamics": SHARED | {"skips", "runs", "export"},
     "studies": SHARED
     | {"unroll", "privileged", "policies", "skips", "agreement", "tasks", "runs", "export"},
-    "cli": {"_checks", "hindsight", "policies", "tasks", "runs", "studies"},
+    "cli": {"_checks", "dynamics", "hindsight", "policies", "tasks", "runs", "studies"},
     "__init__": {"_checks"},
 }
 

@@ -2,6 +2,7 @@
 
 - ``save_onnx``: a model that takes the raw columns of a table, checked against PyTorch; a
   category's code is ``OTHER``, ``MISSING``, or ``FIRST`` and up.
+- ``save_tensor_onnx``: a model of one tensor.
 - ``save_pt2``, ``load_pt2``: a model that PyTorch runs without the code that made it.
 - ``page`` and its blocks: the frame of a self-contained HTML report.
 """
@@ -20,6 +21,7 @@ from ._frame import (
     table,
 )
 from ._onnx import FIRST, MISSING, OTHER, save_onnx
+from ._onnx_tensor import save_tensor_onnx
 from ._torch_export import load_pt2, save_pt2
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "page",
     "save_onnx",
     "save_pt2",
+    "save_tensor_onnx",
     "stacked",
     "table",
 ]

@@ -75,7 +75,7 @@ def save_onnx(
         output += "_"
     categories = {name: list(known) for name, known in categorical.items()}
     core = copy.deepcopy(core).cpu().eval()
-    model = _translated(core, example_inputs)
+    model = translated(core, example_inputs, ["numeric", "codes"])
     window = example_inputs[0].shape[1] if example_inputs[0].dim() == 3 else None
     offsets = dict(origins or {})
     _take_columns(model, list(numeric), categories, offsets, output, window)
@@ -86,8 +86,13 @@ def save_onnx(
     return output
 
 
-def _translated(core: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> Any:
-    """The core as ONNX, inputs ``numeric`` and ``codes``, without traces of this machine."""
+def translated(
+    core: nn.Module,
+    example_inputs: Sequence[Tensor],
+    inputs: list[str],
+    outputs: list[str] | None = None,
+) -> Any:
+    """The core as ONNX, with inputs and outputs of these names, without traces of this machine."""
     program = trace(core, example_inputs)
     # On every export PyTorch logs that torchvision's operators are skipped where it is absent.
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
@@ -98,7 +103,7 @@ def _translated(core: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> Any:
             # PyTorch's exporter copies trees with a class that PyTorch itself has deprecated.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             exported = torch.onnx.export(
-                program, dynamo=True, input_names=["numeric", "codes"], verbose=False
+                program, dynamo=True, input_names=inputs, output_names=outputs, verbose=False
             )
     finally:
         log.setLevel(level)
@@ -199,11 +204,7 @@ def _compare(
     output: str,
     tolerance: float,
 ) -> None:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = session_of(data)
     rows, codes = (tensor.detach().cpu() for tensor in example_inputs)
     missing = (torch.full_like(rows[:1], torch.nan), torch.full_like(codes[:1], MISSING))
     for x, c in ((rows, codes), missing):
@@ -224,6 +225,15 @@ def _compare(
             raise DidactError(
                 f"onnxruntime and PyTorch disagree on {listed(feed)}: no file written."
             )
+
+
+def session_of(data: bytes) -> Any:
+    """One that runs on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def _column(rows: Tensor, j: int) -> Any:

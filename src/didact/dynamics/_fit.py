@@ -1,0 +1,263 @@
+"""From recordings to a model of where they go: ``didact fit-dynamics``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from .._checks import DidactError, check_integer, invalid
+from ..export import save_pt2, save_tensor_onnx
+from ..runs import (
+    Stored,
+    cores,
+    locked,
+    need,
+    refuse_another,
+    usable_device,
+    versions,
+    write_atomic,
+    write_json,
+)
+from ._cell import load_model, longest, run_cell, save_parts
+from ._judge import Candidate, judge
+from ._measure import calls_of
+from ._models import Unrolled
+from ._recordings import Recordings, read_recordings
+from ._report import FORMAT, dynamics_report
+from ._train import BATCH, CLIP, MAPS, PICTURES_BATCH, WIDTH, Pieces, Steps, tried
+
+EPOCHS, QUICK_EPOCHS = 100, 20
+FIRST_TRIAL_SEED = 1000
+SPLIT_SEED = 0
+ADAPTIVE = "adaptive"
+ASKED = ("sha256", "columns", "group", "length", "horizon", "context")
+
+
+def fit_dynamics(
+    data: str | os.PathLike[str],
+    *,
+    horizon: int,
+    state: Sequence[str] = (),
+    group: str | None = None,
+    length: int | None = None,
+    context: int = 1,
+    seeds: int = 3,
+    trials: int = 4,
+    epochs: int | None = None,
+    out: str | os.PathLike[str] = "didact-dynamics",
+    device: str = "auto",
+    quick: bool = False,
+    jobs: int | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Learn where recorded trajectories go: by fixed steps, and by adaptive skip intervals.
+
+    Candidates are steps of 1, 2, 4, … frames up to the horizon, and adaptive ones
+    (:func:`didact.skips.skip_loss`), with the same network, settings tried and epochs. A model is
+    applied to its own predictions from the first frame on; its *end error* is the least distance to
+    the last frame that it comes to with so many calls. Settings and the fixed step are chosen on
+    validation trajectories; the verdict is on test trajectories, at as many calls for both.
+
+    A run that was killed goes on where it was when called again, and ends with the same
+    ``metrics.json``.
+
+    Args:
+        data: ``.npz`` of states or pictures, ``.csv`` of states: :func:`read_recordings`.
+        horizon: H, the longest skip, in frames.
+        state, group, length: of a csv: columns of the state, column that says which trajectory, or
+            rows of a piece.
+        context: k, frames that a model looks at, and starts from.
+        seeds: final runs of each candidate.
+        trials: settings tried per candidate, the defaults among them.
+        epochs: of each run; 100 (20 if ``quick``). Kept is the network of the best epoch.
+        out: the folder for everything; created if missing.
+        device: ``"auto"`` (CUDA where there is any), or as for ``torch.device``.
+        quick: the default settings, no search; the verdict is marked a demonstration.
+        jobs: processes; ``None`` for one per core (one on a GPU).
+        command: how this was called, for the record.
+
+    Returns:
+        What ``metrics.json`` holds. The folder also has ``report.html``, the model of one call as
+        ``step.onnx`` and ``step.pt2``, the model applied to itself as ``rollout.onnx`` and
+        ``rollout.pt2``, ``tensorboard/`` and ``state/``.
+
+    Raises:
+        InvalidInput: on recordings or an argument that break a rule.
+        DidactError: where the folder is in use, or no model could be trained.
+    """
+    need("fit", "matplotlib", "jinja2", "onnx", "onnxruntime")
+    for name, number in (("horizon", horizon), ("context", context), ("seeds", seeds),
+                         ("trials", trials)):  # fmt: skip
+        check_integer(name, number)
+    if isinstance(state, str):
+        raise invalid("state", "a list of strings, not one string", state)
+    epochs = check_integer(
+        "epochs", (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
+    )
+    device = usable_device(device)
+    if jobs is None:
+        jobs = cores() if torch.device(device).type == "cpu" else 1
+    recordings = read_recordings(Path(data), state=state, group=group, length=length)
+    shortest = int(recordings.lengths.min())
+    if context >= shortest:
+        rule = f"less than the shortest trajectory, {shortest} frames"
+        raise invalid("context", rule, context)
+    if horizon >= int(recordings.lengths.max()):
+        rule = f"less than the longest trajectory, {int(recordings.lengths.max())} frames"
+        raise invalid("horizon", rule, horizon)
+    parts = split(recordings)
+    trials = 1 if quick else trials
+    candidates = {ADAPTIVE: Steps(1, horizon)} | {
+        f"every {n}": Steps(n, n) for n in calls_of(horizon)
+    }
+    facts = {
+        "file": Path(data).name,
+        "sha256": recordings.sha256,
+        "columns": None if recordings.columns is None else list(recordings.columns),
+        "frame": list(recordings.frames.shape[2:]),
+        "group": group,
+        "length": length,
+        "horizon": horizon,
+        "context": context,
+        "frames": int(recordings.lengths.sum()),
+        "trajectories": {name: len(lengths) for name, (_, lengths) in parts.items()},
+        "warnings": list(recordings.warnings),
+    }
+    with locked(out) as home:
+        refuse_another(home, facts, ASKED)
+        (home / "state").mkdir(exist_ok=True)
+        save_parts(home / "state" / "parts.pt", parts)
+        cell = partial(
+            run_cell, data=str(home / "state" / "parts.pt"), logs=str(home / "tensorboard")
+        )
+        stored = Stored(
+            home, cell, jobs, total=len(candidates) * (seeds + (trials if trials > 1 else 0)),
+            best=lambda record: record["value"],
+        )  # fmt: skip
+        shared = {
+            "data": {name: facts[name] for name in ASKED}, "epochs": epochs, "context": context,
+            "device": torch.device(device).type, "batch": [BATCH, PICTURES_BATCH, CLIP],
+            "width": [WIDTH, MAPS], "didact": __version__, "torch": torch.__version__,
+        }  # fmt: skip
+        with stored.progress:
+            chosen = _search(stored, candidates, trials, shared)
+            final = _final(stored, candidates, chosen, seeds, shared)
+        found = judge(final, ADAPTIVE, demonstration=quick)
+        winner, seed = found["deployed"]["candidate"], found["deployed"]["seed"]
+        own = final[winner].folders[seed]
+        model = load_model(own, parts["train"], context)
+        _export(home, model, parts["validation"], context, found["calls"], facts)
+        metrics: dict[str, Any] = {
+            "format": FORMAT,
+            "didact": __version__,
+            "command": command,
+            "versions": versions(),
+            "data": facts,
+            "settings": {
+                "quick": quick, "trials": trials, "epochs": epochs, "seeds": list(range(seeds)),
+                "device": device,
+            },
+            "grid": calls_of(longest(parts, context)),
+            **found,
+        }  # fmt: skip
+        # The metrics last: whoever finds them finds the model and the page that they describe.
+        write_atomic(home / "report.html", dynamics_report(metrics))
+        write_json(home / "metrics.json", metrics)
+    return metrics
+
+
+def split(recordings: Recordings) -> dict[str, Pieces]:
+    """Three fifths to train, a fifth each to validate and to test; pieces in their order."""
+    count = len(recordings.lengths)
+    rows = torch.arange(count)
+    if not recordings.ordered:
+        rows = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    fifth = count // 5
+    places = torch.split(rows, [count - 2 * fifth, fifth, fifth])
+    return {
+        name: recordings.only(place)
+        for name, place in zip(("train", "validation", "test"), places, strict=True)
+    }
+
+
+def _config(
+    name: str,
+    steps: Steps,
+    settings: dict[str, Any],
+    seed: int,
+    shared: dict[str, Any],
+    final: bool,
+) -> dict[str, Any]:
+    return {
+        **shared, "candidate": name, "shortest": steps.shortest, "horizon": steps.horizon,
+        "settings": settings, "seed": seed, "final": final,
+    }  # fmt: skip
+
+
+def _search(
+    stored: Stored, candidates: dict[str, Steps], trials: int, shared: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The settings of each candidate with the least validation error."""
+    every = {name: tried(steps, trials) for name, steps in candidates.items()}
+    if trials == 1:
+        return {name: settings[0] for name, settings in every.items()}
+    configs = {
+        (name, k): _config(name, candidates[name], one, FIRST_TRIAL_SEED + k, shared, False)
+        for name, settings in every.items()
+        for k, one in enumerate(settings)
+    }
+    records = dict(zip(configs, stored.run(list(configs.values())), strict=True))
+    chosen = {}
+    for name, settings in every.items():
+        values = [records[name, k]["value"] for k in range(trials)]
+        done = [k for k in range(trials) if values[k] is not None]
+        if not done:
+            raise DidactError(f"Every trial of `{name}` diverged: {records[name, 0]['error']}")
+        chosen[name] = settings[min(done, key=lambda k: values[k])]
+    return chosen
+
+
+def _final(
+    stored: Stored, candidates: dict[str, Steps], chosen: dict[str, dict[str, Any]], seeds: int,
+    shared: dict[str, Any],
+) -> dict[str, Candidate]:  # fmt: skip
+    configs = {
+        (name, seed): _config(name, steps, chosen[name], seed, shared, True)
+        for name, steps in candidates.items()
+        for seed in range(seeds)
+    }
+    records = dict(zip(configs, stored.run(list(configs.values())), strict=True))
+    found = {}
+    for name, steps in candidates.items():
+        mine = [records[name, seed] for seed in range(seeds)]
+        done = [seed for seed in range(seeds) if mine[seed]["error"] is None]
+        if not done:
+            raise DidactError(f"Every final run of `{name}` diverged: {mine[0]['error']}")
+        folders = {seed: stored.folder(configs[name, seed]) for seed in done}
+        measured = []
+        for folder in folders.values():
+            with np.load(folder / "measured.npz", allow_pickle=False) as arrays:
+                measured.append({field: arrays[field] for field in arrays.files})
+        found[name] = Candidate(
+            steps, chosen[name], {seed: mine[seed] for seed in done}, folders, measured,
+            [record["error"] for record in mine if record["error"]],
+        )  # fmt: skip
+    return found
+
+
+def _export(
+    home: Path, model: Any, example: Pieces, context: int, calls: int, facts: dict[str, Any]
+) -> None:
+    frames, _ = example
+    x = frames[:4, 0] if context == 1 else frames[:4, :context]
+    mapping = {name: facts[name] for name in ("columns", "frame", "horizon", "context")}
+    for name, module in (("step", model), ("rollout", Unrolled(model, calls, context))):
+        save_tensor_onnx(module, x, home / f"{name}.onnx")
+        save_pt2(module, [x], home / f"{name}.pt2", mapping={**mapping, "calls": calls})

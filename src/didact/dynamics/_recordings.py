@@ -1,0 +1,183 @@
+"""Recorded trajectories from a file: states with names, or pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .._checks import check_integer, extra, invalid, listed
+
+FEWEST = 10
+"""Trajectories: two of ten for validation, two for the test."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Trajectories side by side.
+
+    Attributes:
+        frames: ``[B, T, D]`` of states or ``[B, T, C, height, width]`` of pictures in [0, 1],
+            float32; 0 beyond a trajectory's end.
+        lengths: ``[B]`` int64.
+        columns: names of the D numbers of a state; None for pictures.
+        ordered: whether the trajectories are pieces of one recording, in its order.
+        sha256: of the file.
+        warnings: what was left out.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    columns: tuple[str, ...] | None
+    ordered: bool
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+    def only(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Some of them: frames and lengths."""
+        lengths = self.lengths[rows]
+        return self.frames[rows, : int(lengths.max())], lengths
+
+
+def read_recordings(
+    path: Path, *, state: Sequence[str] = (), group: str | None = None, length: int | None = None
+) -> Recordings:
+    """Read trajectories from a file.
+
+    Args:
+        path: ``.npz`` or ``.csv``. In an npz, ``frames`` is ``[B, T, *frame]`` with ``lengths``
+            ``[B]`` (all T by default), or ``[Σ lengths, *frame]``, one trajectory after the other;
+            without ``frames`` every array is a trajectory ``[T, *frame]``. A frame is a state
+            ``[D]`` or a picture ``[C, height, width]``, of bytes or in [0, 1].
+        state: names or globs of the columns of a csv that are the state; by default all that are
+            numbers, but for ``group``.
+        group: the column of a csv whose equal values are one trajectory; rows as they stand.
+        length: without ``group``, a csv is one recording, cut into pieces of so many rows.
+
+    Raises:
+        InvalidInput: no such file or column, gaps, too few trajectories, one of a single frame,
+            pictures outside [0, 1].
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise invalid("data", "an existing file", str(path))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.suffix == ".npz":
+        if state or group is not None or length is not None:
+            raise invalid("data", "a .csv where columns, groups or lengths are named", str(path))
+        return _checked(_arrays(path), None, False, sha256, ())
+    if path.suffix != ".csv":
+        raise invalid("data", "a file that ends in .npz or .csv", str(path))
+    pieces, columns, warnings = _table(path, tuple(state), group, length)
+    return _checked(pieces, columns, group is None, sha256, warnings)
+
+
+def _arrays(path: Path) -> list[NDArray[Any]]:
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise invalid("data", "a readable .npz of arrays", str(path)) from error
+    if "frames" not in arrays:
+        return list(arrays.values())
+    frames, lengths = arrays["frames"], arrays.get("lengths")
+    if frames.ndim == 0:
+        raise invalid("frames", "[B, T, *frame] or [Σ lengths, *frame]", frames.shape)
+    if lengths is None:
+        return list(frames)
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min(initial=1) < 1:
+        raise invalid("lengths", "positive integers, one for each trajectory", lengths)
+    if len(frames) == lengths.sum() and len(frames) != len(lengths):
+        return np.split(frames, np.cumsum(lengths)[:-1])
+    if len(frames) != len(lengths) or frames.ndim < 2 or lengths.max() > frames.shape[1]:
+        rule = f"one for each of {len(frames)} trajectories, at most their padded length"
+        raise invalid("lengths", rule, lengths)
+    return [one[:n] for one, n in zip(frames, lengths, strict=True)]
+
+
+def _table(
+    path: Path, state: tuple[str, ...], group: str | None, length: int | None
+) -> tuple[list[NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
+    with extra("fit"):
+        import pandas as pd
+    try:
+        table = pd.read_csv(path, sep=None, engine="python")
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise invalid("data", f"a readable .csv ({error})", str(path)) from error
+    names = [str(name) for name in table.columns]
+    table.columns = pd.Index(names)
+    if group is not None and group not in names:
+        raise invalid("group", f"one of the columns {listed(names)}", group)
+    if group is not None and length is not None:
+        raise invalid("length", "None where a group says what a trajectory is", length)
+    numbers = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
+    chosen = numbers
+    if state:
+        for pattern in state:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise invalid("state", f"names or globs of the columns {listed(names)}", pattern)
+        chosen = [n for n in names if any(fnmatchcase(n, p) for p in state) and n != group]
+        if words := [name for name in chosen if name not in numbers]:
+            raise invalid("state", "columns of numbers", words[0])
+    if not chosen:
+        raise invalid("state", f"some columns of numbers, of {listed(names)}", list(state))
+    values = table[chosen].to_numpy(np.float64)
+    gaps = (~np.isfinite(values)).sum(0)
+    if gaps.any():
+        worst = int(gaps.argmax())
+        rule = "columns without gaps: fill them, or leave the column out by `state`"
+        raise invalid("state", rule, f"{gaps[worst]} gaps in `{chosen[worst]}`")
+    constant = [n for n, low, high in zip(chosen, values.min(0), values.max(0), strict=True)
+                if low == high]  # fmt: skip
+    kept = [n for n in chosen if n not in constant]
+    if not kept:
+        raise invalid("state", "columns that change", chosen)
+    warnings = (f"Left out, as they never change: {listed(constant)}.",) if constant else ()
+    values = table[kept].to_numpy(np.float64)
+    if group is not None:
+        rows = table.groupby(group, sort=False).indices.values()
+        return [values[np.sort(each)] for each in rows], tuple(kept), warnings
+    if length is None:
+        raise invalid("length", "given where no `group` says what a trajectory is", None)
+    check_integer("length", length, at_least=2)
+    pieces = [values[i : i + length] for i in range(0, len(values) - length + 1, length)]
+    return pieces, tuple(kept), warnings
+
+
+def _checked(
+    pieces: list[NDArray[Any]], columns: tuple[str, ...] | None, ordered: bool, sha256: str,
+    warnings: tuple[str, ...],
+) -> Recordings:  # fmt: skip
+    if len(pieces) < FEWEST:
+        raise invalid("data", f"at least {FEWEST} trajectories", len(pieces))
+    frame = pieces[0].shape[1:]
+    for i, piece in enumerate(pieces):
+        if piece.dtype.kind not in "fiu" or piece.ndim not in (2, 4) or piece.shape[1:] != frame:
+            rule = "trajectories of states [T, D] or pictures [T, C, height, width], all alike"
+            raise invalid("data", rule, f"{list(piece.shape)} {piece.dtype} in number {i}")
+        if len(piece) < 2:
+            raise invalid("data", "trajectories of two frames or more", f"one in number {i}")
+        if not np.isfinite(piece).all():
+            raise invalid("data", "finite", f"NaN or infinity in number {i}")
+    pictures = len(frame) == 3
+    unit = 255 if pictures and pieces[0].dtype == np.uint8 else 1
+    made = [torch.from_numpy(np.asarray(piece, dtype=np.float32)) / unit for piece in pieces]
+    if pictures and not all(float(one.min()) >= 0 and float(one.max()) <= 1 for one in made):
+        raise invalid("data", "pictures of bytes or in [0, 1]", "others")
+    if columns is None and not pictures:
+        columns = tuple(f"x{j}" for j in range(frame[0]))
+    lengths = torch.tensor([len(one) for one in made])
+    return Recordings(
+        pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256, warnings
+    )

@@ -1,0 +1,145 @@
+"""The command, from a file to a report and a model."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from didact import InvalidInput
+from didact.cli import main
+from didact.dynamics import dynamics_report, fit_dynamics
+from didact.export import load_pt2
+from didact.runs import FolderBusy, locked
+
+
+def _falls(path: Path, pictures: bool = False) -> None:
+    """Something falls, and rests; how fast differs."""
+    rng = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {}
+    for i in range(15):
+        speed, n = rng.uniform(0.5, 1.5), rng.integers(6, 9)
+        height = np.maximum(0, 4 - speed * np.arange(n))
+        made[f"{i:02}"] = np.stack([height, np.full(n, speed)], 1)
+        if pictures:
+            made[f"{i:02}"] = np.eye(5)[height.astype(int)][:, None, :, None]
+    np.savez(path, **made)
+
+
+def test_from_states_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = tmp_path / "falls.npz", tmp_path / "out"
+    _falls(data)
+    command = ["fit-dynamics", str(data), "--horizon", "3", "--epochs", "3", "--seeds", "2",
+               "--trials", "2", "--jobs", "1", "--out", str(out)]  # fmt: skip
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["verdict"]["sentence"] in said
+    assert set(metrics["candidates"]) == {"adaptive", "every 1", "every 2", "every 3"}
+    assert metrics["data"]["trajectories"] == {"train": 9, "validation": 3, "test": 3}
+    page = (out / "report.html").read_text()
+    assert page == dynamics_report(metrics)
+    assert "Too little data" in page or "come nearer" in page
+    first = torch.rand(5, 2)
+    step, about = load_pt2(out / "step.pt2")
+    assert about["columns"] == ["x0", "x1"]
+    rolled, _ = load_pt2(out / "rollout.pt2")
+    x, frames = first, []
+    for _ in range(metrics["calls"]):
+        x = step(x)
+        frames.append(x)
+    torch.testing.assert_close(rolled(first), torch.stack(frames, 1))
+    for name, wanted in (("step", frames[0]), ("rollout", torch.stack(frames, 1))):
+        (found,) = onnxruntime.InferenceSession(out / f"{name}.onnx").run(
+            None, {"x": first.numpy()}
+        )
+        torch.testing.assert_close(torch.from_numpy(found), wanted, atol=1e-4, rtol=1e-4)
+    # A killed command goes on, and ends with the same numbers.
+    before = (out / "metrics.json").read_bytes()
+    (out / "metrics.json").unlink()
+    cells = sorted((out / "state" / "cells").glob("*.json"))
+    assert len(cells) == 4 * (2 + 2)
+    for cell in cells[::3]:
+        cell.unlink()
+        shutil.rmtree(cell.with_suffix(""), ignore_errors=True)
+    assert main(command) == 0
+    assert (out / "metrics.json").read_bytes() == before
+    command[3] = "2"
+    assert main(command) == 2
+    assert "another fit" in capsys.readouterr().err
+    assert any((out / "tensorboard" / "adaptive").rglob("events*"))
+
+
+def test_pictures_and_context(tmp_path: Path) -> None:
+    _falls(tmp_path / "falls.npz", pictures=True)
+    metrics = fit_dynamics(
+        tmp_path / "falls.npz", horizon=2, context=2, quick=True, epochs=1, seeds=1, jobs=1,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    assert metrics["verdict"]["sentence"].startswith("Demonstration.")
+    step, about = load_pt2(tmp_path / "out" / "step.pt2")
+    assert about["frame"] == [1, 5, 1]
+    after = step(torch.rand(3, 2, 1, 5, 1))
+    assert after.shape == (3, 1, 5, 1)
+    assert 0 < float(after.min()) < float(after.max()) < 1
+
+
+def test_a_csv_by_its_columns(tmp_path: Path) -> None:
+    _falls(tmp_path / "falls.npz")
+    with np.load(tmp_path / "falls.npz") as arrays:
+        rows = [[name, *row] for name in arrays for row in arrays[name]]
+    table = pd.DataFrame(rows, columns=["run", "height", "speed"])
+    table.to_csv(tmp_path / "falls.csv", index=False)
+    metrics = fit_dynamics(
+        tmp_path / "falls.csv", horizon=2, group="run", quick=True, epochs=1, seeds=1, jobs=1,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    assert metrics["data"]["columns"] == ["height", "speed"]
+
+
+def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
+    """Everything ends at 0: with a few epochs that is known."""
+    _falls(tmp_path / "falls.npz")
+    metrics = fit_dynamics(
+        tmp_path / "falls.npz", horizon=4, quick=True, epochs=60, seeds=1, jobs=1,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    of = metrics["candidates"]["adaptive"]
+    assert of["own"]["end"] < 0.1
+    assert of["curves"][0][0] > 2 * min(of["curves"][0])
+    assert sum(of["skips"]) == pytest.approx(3 * of["own"]["calls"])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"horizon": 0}, "`horizon`"),
+        ({"horizon": 9}, "`horizon` should be less than the longest trajectory, 8"),
+        ({"context": 6}, "`context` should be less than the shortest trajectory, 6"),
+        ({"seeds": 0}, "`seeds`"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"state": "x"}, "`state` should be a list"),
+        ({"device": "gpu"}, "`device`"),
+    ],
+)
+def test_bad_input_is_said(given: dict[str, Any], says: str, tmp_path: Path) -> None:
+    _falls(tmp_path / "falls.npz")
+    with pytest.raises(InvalidInput, match=says):
+        fit_dynamics(tmp_path / "falls.npz", **{"horizon": 2, "out": tmp_path / "out", **given})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    _falls(tmp_path / "falls.npz")
+    with locked(tmp_path / "out"), pytest.raises(FolderBusy):
+        fit_dynamics(tmp_path / "falls.npz", horizon=2, out=tmp_path / "out", quick=True, jobs=1)
+
+
+def test_a_page_of_something_else_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="complete"):
+        dynamics_report({"format": "dynamics 1"})

@@ -1,0 +1,108 @@
+"""Errors against loops and enumeration."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from didact.dynamics import Unrolled
+from didact.dynamics._judge import interval
+from didact.dynamics._measure import approaches, calls_of, measure, own_pace, value
+from didact.dynamics._models import OfPictures, OfStates
+from didact.dynamics._train import Steps
+from didact.skips import rollout, skip_loss
+
+
+def _made(context: int = 1) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    model = OfStates(torch.tensor([1.0, -1.0]), torch.tensor([2.0, 0.5]), context, 8)
+    return model, torch.randn(4, 7, 2), torch.tensor([7, 4, 3, 5])
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_ends_and_paths_are_what_loops_find(context: int) -> None:
+    model, frames, lengths = _made(context)
+    found = measure(model, Steps(1, 3), frames, lengths, context, grid=[1, 2, 5])
+    scale = torch.tensor([2.0, 0.5])
+
+    def far(a: Tensor, b: Tensor) -> float:
+        return float(((a - b) / scale).square().mean())
+
+    for i, n in enumerate(lengths.tolist()):
+        seen, predicted = list(frames[i, :context]), []
+        for _ in range(5):
+            x = seen[-1] if context == 1 else torch.stack(seen[-context:])
+            predicted.append(model(x[None])[0].detach())
+            seen.append(predicted[-1])
+        last = frames[i, n - 1]
+        assert found.still[i] == pytest.approx(far(frames[i, context - 1], last), rel=1e-5)
+        for e in range(1, 6):
+            allowed = predicted[: min(e, n - context)]
+            wanted = min(far(p, last) for p in allowed)
+            assert found.end[i, e - 1] == pytest.approx(wanted, rel=1e-5)
+        for g, e in enumerate((1, 2, 5)):
+            means = [
+                np.mean(
+                    [far(p, frames[i, t]) for p, t in zip(predicted, (*some, n - 1), strict=False)]
+                )
+                for k in range(1, min(e, n - context) + 1)
+                for some in combinations(range(context, n - 1), k - 1)
+            ]
+            assert found.path[i, g] == pytest.approx(min(means), rel=1e-5)
+
+
+def test_the_own_pace_is_that_of_the_loss() -> None:
+    model, frames, lengths = _made()
+    for steps in (Steps(1, 3), Steps(2, 2)):
+        calls, skips = own_pace(model, steps, frames, lengths, 1)
+        for i, n in enumerate(lengths.tolist()):
+            one = skip_loss(
+                model, frames[i : i + 1, :n], horizon=steps.horizon, shortest=steps.shortest,
+                loss=lambda a, b: ((a - b) / model.scale).square(),
+            )  # fmt: skip
+            assert calls[i] == one.evaluations
+        assert skips.sum() == (lengths - 1).sum()
+        still, end, _ = approaches(model, frames, lengths, 1, int(calls.max()))
+        wanted = np.mean([end[i, c - 1] for i, c in enumerate(calls)]) / still.mean()
+        assert value(model, steps, frames, lengths, 1) == pytest.approx(wanted)
+    assert calls.tolist() == [3, 2, 1, 2]
+
+
+def test_what_is_not_finite_is_far() -> None:
+    class Wild(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.inf
+
+    _, frames, lengths = _made()
+    found = approaches(Wild(), frames, lengths, 1, 3)
+    assert np.isinf(found[1]).all()
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_unrolled_is_the_rollout(context: int) -> None:
+    torch.manual_seed(0)
+    for model, frame in (
+        (OfStates(torch.zeros(3), torch.ones(3), context, 4), (3,)),
+        (OfPictures(2, context, 3), (2, 6, 5)),
+    ):
+        x = torch.rand(2, *frame) if context == 1 else torch.rand(2, context, *frame)
+        wanted = rollout(model, x, 4, context=context)[:, context:]
+        torch.testing.assert_close(Unrolled(model, 4, context)(x), wanted)
+
+
+def test_calls_double_up_to_the_last() -> None:
+    assert calls_of(1) == [1]
+    assert calls_of(2) == [1, 2]
+    assert calls_of(10) == [1, 2, 4, 8, 10]
+
+
+def test_the_interval_of_a_known_difference() -> None:
+    """Independent normals: its half width is near 1.96 standard errors, and it covers."""
+    rng = np.random.default_rng(1)
+    still = np.ones(400)
+    theirs, ours = rng.normal(1.0, 0.5, (1, 400)), rng.normal(0.8, 0.5, (1, 400))
+    low, high = interval(theirs, ours, still)
+    assert low < 0.2 < high
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 * (2 / 400) ** 0.5, rel=0.1)

@@ -1,0 +1,150 @@
+"""Recordings in every form that they come in."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from didact import InvalidInput
+from didact.dynamics import read_recordings
+from didact.dynamics._fit import split
+
+RNG = np.random.default_rng(0)
+PIECES = [RNG.normal(size=(n, 3)) for n in RNG.integers(4, 9, 12)]
+LENGTHS = np.array([len(piece) for piece in PIECES])
+
+
+def _padded() -> np.ndarray:
+    found = np.full((12, 10, 3), 7.0)
+    for row, piece in zip(found, PIECES, strict=True):
+        row[: len(piece)] = piece
+    return found
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {f"run {i}": piece for i, piece in enumerate(PIECES)},
+        {"frames": _padded(), "lengths": LENGTHS},
+        {"frames": np.concatenate(PIECES), "lengths": LENGTHS, "labels": LENGTHS},
+    ],
+    ids=["each its own", "padded", "one after the other"],
+)
+def test_an_npz_in_three_forms(arrays: dict[str, Any], tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    found = read_recordings(tmp_path / "a.npz")
+    assert found.columns == ("x0", "x1", "x2")
+    assert found.lengths.tolist() == LENGTHS.tolist()
+    for i, piece in enumerate(PIECES):
+        torch.testing.assert_close(found.frames[i, : len(piece)], torch.tensor(piece).float())
+        assert not found.frames[i, len(piece) :].any()
+    parts = split(found)
+    assert [len(n) for _, n in parts.values()] == [8, 2, 2]
+    sums = sorted(
+        round(float(x[i, : n[i]].sum()), 3) for x, n in parts.values() for i in range(len(n))
+    )
+    assert sums == pytest.approx(sorted(float(piece.sum()) for piece in PIECES), abs=2e-3)
+
+
+def test_pictures_are_bytes_or_shares(tmp_path: Path) -> None:
+    films = RNG.integers(0, 256, (10, 4, 1, 5, 6), dtype=np.uint8)
+    for stored in (films, films / 255):
+        np.savez(tmp_path / "a.npz", frames=stored)
+        found = read_recordings(tmp_path / "a.npz")
+        assert found.columns is None
+        torch.testing.assert_close(found.frames, torch.tensor(films / 255).float())
+
+
+def _table(**change: Any) -> pd.DataFrame:
+    rows = [
+        {"run": f"r{i}", "x": x, "y": y, "still": 3.0, "note": "n"}
+        for i, piece in enumerate(PIECES)
+        for x, y, _ in piece
+    ]
+    return pd.DataFrame(rows).assign(**change)
+
+
+def test_a_csv_by_group_and_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    _table().to_csv(path, index=False)
+    found = read_recordings(path, group="run")
+    assert found.columns == ("x", "y")
+    assert found.warnings == ("Left out, as they never change: `still`.",)
+    assert found.lengths.tolist() == LENGTHS.tolist()
+    assert not found.ordered
+    torch.testing.assert_close(
+        found.frames[3, : LENGTHS[3]], torch.tensor(PIECES[3][:, :2]).float()
+    )
+    mixed = _table().sample(frac=1, random_state=0).sort_index(key=lambda i: i % 2)
+    mixed.to_csv(path, index=False)
+    one = read_recordings(path, group="run", state=["[xy]"])
+    rows = mixed[mixed.run == mixed.run.iloc[0]][["x", "y"]].to_numpy()
+    torch.testing.assert_close(one.frames[0, : len(rows)], torch.tensor(rows).float())
+    cut = read_recordings(path, state=["y"], length=4)
+    assert cut.ordered
+    assert cut.frames.shape == (len(mixed) // 4, 4, 1)
+    first = split(cut)["train"][0]
+    torch.testing.assert_close(
+        first.flatten(), torch.tensor(mixed.y.to_numpy()[: first.numel()]).float()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "says"),
+    [
+        ({}, {"group": "who"}, "`group` should be one of the columns `run`, `x`"),
+        ({}, {}, "`length` should be given where no `group`"),
+        ({}, {"length": 1}, "`length`"),
+        ({}, {"group": "run", "length": 3}, "`length` should be None"),
+        ({}, {"group": "run", "state": ["z*"]}, "`state`.*names or globs of the columns"),
+        ({}, {"group": "run", "state": ["note"]}, "columns of numbers. Found 'note'"),
+        ({}, {"group": "run", "state": ["still"]}, "columns that change"),
+        ({"x": np.nan}, {"group": "run"}, "without gaps.*in `x`"),
+        ({"y": np.inf}, {"group": "run"}, "without gaps.*in `y`"),
+        ({"run": "one"}, {"group": "run"}, "at least 10 trajectories. Found 1"),
+        ({"run": range(int(LENGTHS.sum()))}, {"group": "run"}, "two frames or more"),
+    ],
+)  # fmt: skip
+def test_a_csv_that_is_none_is_said(
+    change: dict[str, Any], given: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    _table(**change).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InvalidInput, match=says):
+        read_recordings(tmp_path / "a.csv", **given)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"frames": _padded(), "lengths": LENGTHS + 5}, "`lengths`"),
+        ({"frames": _padded(), "lengths": LENGTHS * 1.0}, "`lengths` should be positive integers"),
+        ({"frames": _padded(), "lengths": LENGTHS - LENGTHS.min()}, "`lengths`"),
+        ({"frames": _padded(), "lengths": LENGTHS[:-1]}, "`lengths`"),
+        ({"frames": np.full((10, 4, 1, 2, 2), 2.0)}, r"in \[0, 1\]"),
+        ({"frames": np.zeros((10, 4))}, "states"),
+        ({"frames": np.full((10, 4, 2), np.nan)}, "finite"),
+        ({"frames": np.zeros((10, 1, 2))}, "two frames"),
+        ({"frames": np.zeros((9, 4, 2))}, "at least 10"),
+        ({**{f"{i}": np.zeros((4, 2)) for i in range(9)}, "9": np.zeros((4, 3))}, "all alike"),
+    ],
+)
+def test_an_npz_that_is_none_is_said(arrays: dict[str, Any], says: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InvalidInput, match=says):
+        read_recordings(tmp_path / "a.npz")
+
+
+def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(InvalidInput, match=r"a readable .npz"):
+        read_recordings(tmp_path / "a.npz")
+    for name in ("nowhere.npz", "a.txt"):
+        (tmp_path / "a.txt").write_text("x")
+        with pytest.raises(InvalidInput, match="`data`"):
+            read_recordings(tmp_path / name)
+    np.savez(tmp_path / "b.npz", frames=_padded(), lengths=LENGTHS)
+    with pytest.raises(InvalidInput, match=r"a .csv where columns"):
+        read_recordings(tmp_path / "b.npz", group="run")
