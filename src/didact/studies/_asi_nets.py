@@ -61,12 +61,14 @@ class FrameModel(nn.Module):
         if residual:
             with torch.no_grad():
                 self.output.weight.mul_(0.1)
+        # A fifth less time on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, inputs, height, width]``, the frame's three first, → ``[n, 3, height, width]``."""
         if x.ndim != 4 or x.shape[1] != self.inputs:
             raise invalid("x", f"of shape [n, {self.inputs}, height, width]", list(x.shape))
-        h = x
+        h = x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.around:
             if isinstance(layer, nn.ConvTranspose2d):
                 h = layer(h, output_size=x.shape[2:]).relu()
