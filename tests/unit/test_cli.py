@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +137,14 @@ def test_by_environment_hindsight_is_refused(more: str, capsys: pytest.CaptureFi
     assert said.startswith(f"didact: With --environment there is no {more.split()[0]}")
     assert "without --environment" in said
     assert said.count("\n") == 1
+
+
+def test_nobody_need_read_to_the_end() -> None:
+    """`didact rules | head -1`."""
+    command = [sys.executable, "-m", "didact.cli", "rules"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
