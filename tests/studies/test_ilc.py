@@ -16,10 +16,10 @@ from didact import InvalidInput
 from didact.agreement import agreement, and_mask
 from didact.studies import _memory, _spirals
 from didact.studies._ilc_correlations import regression
+from didact.studies._ilc_losses import gradients, surfaces
 from didact.studies._ilc_patchwork import CLAIMED, PATCHWORK, environments, network, target
 from didact.studies._ilc_random_gradients import bound, exact, rate
 from didact.studies._ilc_spirals import FOUND, Config, space, tries
-from didact.studies._ilc_surfaces import gradients, surfaces
 from didact.tasks import spirals
 
 

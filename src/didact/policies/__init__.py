@@ -16,6 +16,7 @@ Reference: W. Czarnecki et al., "Distilling policy distillation", AISTATS 2019.
 """
 
 from ._divergences import divergence
+from ._episodes import Episodes, returns
 from ._exact import asymmetry, expected_return, expected_update, jacobian, objective
 from ._losses import LEAST_TEACHER_PROBABILITY, log_teacher, state_loss
 from ._mdp import MDP, Dense, dense
@@ -42,7 +43,7 @@ from ._rules import (
     value_gated,
 )
 from ._simulate import Simulated, simulate
-from ._surrogate import Episodes, returns, rule_rewards, surrogate
+from ._surrogate import rule_rewards, surrogate
 from ._table import rules_table
 from ._teachers import estimate_values, policy_of, q_learning
 from ._values import values, visitation

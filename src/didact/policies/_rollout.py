@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import check_integer
+from ._episodes import Episodes
 from ._mdp import MDP
-from ._surrogate import Episodes
 from ._worlds import cumulated, policy_table, worlds
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,62 +11,8 @@ from torch.distributions import Categorical, Distribution
 
 from .._checks import InvalidInput, check_number, invalid
 from ._divergences import check_pair, divergence, log_prob_of_teacher
+from ._episodes import Episodes, check_finite, check_values, returns
 from ._rule import Channel, Control, Loss, Rule, Span, Value, check_rule
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """B episodes of at most T steps; what lies behind an episode's end is not looked at.
-
-    Args:
-        actions: a_t, ``[B, T]``, or ``[B, T, ...]`` for actions of several numbers.
-        rewards: r_t, ``[B, T]``.
-        lengths: steps of each episode, ``[B]``, 1 … T.
-        terminated: whether the episode ended there, ``[B]``; else it was cut off (truncated).
-
-    Raises:
-        InvalidInput: what is no tensor, shapes that do not fit, rewards that are integers or, where
-            steps were made, not finite.
-
-    Example:
-        >>> Episodes(torch.zeros(2, 5), torch.zeros(2, 5), torch.tensor([5, 3]),
-        ...          torch.tensor([True, False])).mask.int()
-        tensor([[1, 1, 1, 1, 1],
-                [1, 1, 1, 0, 0]], dtype=torch.int32)
-    """
-
-    actions: Tensor
-    rewards: Tensor
-    lengths: Tensor
-    terminated: Tensor
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not isinstance(value, Tensor):
-                raise invalid(name, "a tensor", value)
-        b, t = self.rewards.shape if self.rewards.dim() == 2 else (-1, -1)
-        if b < 1 or t < 1:
-            raise invalid("rewards", "a tensor [episodes, steps]", list(self.rewards.shape))
-        if self.actions.shape[:2] != (b, t):
-            rule = f"a tensor [{b}, {t}, ...], as the rewards"
-            raise invalid("actions", rule, list(self.actions.shape))
-        for name in ("lengths", "terminated"):
-            if getattr(self, name).shape != (b,):
-                raise invalid(name, f"a tensor [{b}]", list(getattr(self, name).shape))
-        if not self.rewards.is_floating_point():
-            raise invalid("rewards", "floating", self.rewards.dtype)
-        whole = not self.lengths.is_floating_point() and self.lengths.dtype != torch.bool
-        if not whole or bool(((self.lengths < 1) | (self.lengths > t)).any()):
-            raise invalid("lengths", f"integers from 1 to {t}", self.lengths.tolist())
-        if self.terminated.dtype != torch.bool:
-            raise invalid("terminated", "a tensor of bool", self.terminated.dtype)
-        _check_finite("The reward", self.rewards, self.mask)
-
-    @property
-    def mask(self) -> Tensor:
-        """Which steps were made: bool ``[B, T]``."""
-        steps = torch.arange(self.rewards.shape[1], device=self.rewards.device)
-        return steps < self.lengths[:, None]
 
 
 def surrogate(
@@ -131,7 +76,7 @@ def surrogate(
     """
     check_number("trace", trace, at_least=0, at_most=1)
     loss = _losses(rule, episodes, student, teacher, discount, teacher_values, values)
-    _check_values("critic", critic, episodes)
+    check_values("critic", critic, episodes)
     mask = episodes.mask
     total = torch.where(mask, loss[:, :-1], 0.0)
     if rule.returns:
@@ -145,9 +90,9 @@ def surrogate(
                 to_go = to_go - critic.detach()[:, :-1]
             if rule.span is Span.TRAJECTORY:
                 to_go = to_go + _past(rule, episodes, teacher, r_hat, discount)
-            _check_finite("R̂", to_go, mask)
+            check_finite("R̂", to_go, mask)
         log_p = torch.where(mask, _log_prob(student.log_prob, episodes)[:, :-1], 0.0)
-        _check_finite("log πθ(a_t|s_t)", log_p.detach(), mask, WHY)
+        check_finite("log πθ(a_t|s_t)", log_p.detach(), mask, WHY)
         total = total - log_p * torch.where(mask, to_go, 0.0)
     if discounted_states:
         steps = torch.arange(mask.shape[1], device=mask.device)
@@ -192,55 +137,6 @@ def rule_rewards(
     return torch.where(episodes.mask, found, 0.0)
 
 
-def returns(
-    episodes: Episodes, rewards: Tensor, discount: float, critic: Tensor | None, trace: float = 1.0
-) -> Tensor:
-    """TD(λ) returns of any reward, ``R_t = r_t + γ [(1 − λ) v_{t+1} + λ R_{t+1}]``; ``[B, T]``.
-
-    Behind the end stands 0 where an episode terminated, else the critic.
-
-    Args:
-        episodes: whose ends they are.
-        rewards: ``[B, T]``.
-        discount: γ.
-        critic: v, ``[B, T + 1]``.
-        trace: λ.
-
-    Raises:
-        InvalidInput: shapes that do not fit, a critic that is needed and missing.
-
-    Example:
-        >>> one = Episodes(torch.zeros(1, 3), torch.ones(1, 3), torch.tensor([3]),
-        ...                torch.tensor([True]))
-        >>> returns(one, one.rewards, 0.5, None)
-        tensor([[1.7500, 1.5000, 1.0000]])
-    """
-    shape = tuple(episodes.rewards.shape)
-    if tuple(rewards.shape) != shape:
-        raise invalid("rewards", f"a tensor {list(shape)}, as the episodes'", list(rewards.shape))
-    if not rewards.is_floating_point():
-        raise invalid("rewards", "floating", rewards.dtype)
-    _check_values("critic", critic, episodes)
-    check_number("discount", discount, at_least=0, at_most=1)
-    check_number("trace", trace, at_least=0, at_most=1)
-    if critic is None and (trace < 1 or not bool(episodes.terminated.all())):
-        why = "λ < 1" if trace < 1 else "an episode was cut off before its end"
-        raise invalid("critic", f"given: {why}", None)
-    b, steps = rewards.shape
-    v = rewards.new_zeros(b, steps + 1) if critic is None else critic.detach()
-    last = episodes.lengths - 1
-    found = torch.zeros_like(rewards)
-    ahead = rewards.new_zeros(b)
-    for t in reversed(range(steps)):
-        ends = last == t
-        worth = torch.where(episodes.terminated, 0.0, v[:, t + 1])
-        mixed = (1 - trace) * v[:, t + 1] + trace * ahead
-        now = rewards[:, t] + discount * torch.where(ends, worth, mixed)
-        ahead = torch.where(last < t, 0.0, now)
-        found[:, t] = ahead
-    return found
-
-
 WHY = ": a NaN in a policy, or one without support where the other has some"
 
 
@@ -267,7 +163,7 @@ def _losses(
         if value in rule.uses:
             if given[name] is None:
                 raise invalid(name, f"given: the rule {rule.name} uses it", None)
-            _check_values(name, given[name], episodes)
+            check_values(name, given[name], episodes)
     if not rule.loss:
         return episodes.rewards.new_zeros(b, steps + 1)
     loss = divergence(rule.loss, student, teacher)
@@ -276,7 +172,7 @@ def _losses(
         assert values is not None
         loss = torch.where(teacher_values > values, loss, 0.0)
     inside = torch.arange(steps + 1, device=loss.device) <= episodes.lengths[:, None]
-    _check_finite(rule.loss.name, loss.detach(), inside, WHY)
+    check_finite(rule.loss.name, loss.detach(), inside, WHY)
     return loss
 
 
@@ -325,7 +221,7 @@ def _rewards(
                 log_p = torch.where(end, expected, log_p)
             found = found + after(log_p)
     found = found.detach()
-    _check_finite("r̂", found, episodes.mask, WHY)
+    check_finite("r̂", found, episodes.mask, WHY)
     return found
 
 
@@ -364,23 +260,3 @@ def _check_actions(episodes: Episodes, policy: Distribution) -> None:
         bad = ~((made >= 0) & (made < n) & (made == made.long()))
         if bool(bad.any()):
             raise invalid("actions", f"integers from 0 to {n - 1}", made[bad][0].item())
-
-
-def _check_values(name: str, found: Tensor | None, episodes: Episodes) -> None:
-    b, steps = episodes.rewards.shape
-    if found is None:
-        return
-    if tuple(found.shape) != (b, steps + 1):
-        raise invalid(name, f"a tensor [{b}, {steps + 1}]", list(found.shape))
-    going = torch.cat([episodes.mask, episodes.mask.new_zeros(b, 1)], 1)
-    cut = torch.arange(steps + 1, device=going.device) == episodes.lengths[:, None]
-    _check_finite(f"`{name}`", found.detach(), going | (cut & ~episodes.terminated[:, None]))
-
-
-def _check_finite(what: str, found: Tensor, where: Tensor, why: str = "") -> None:
-    bad = where & ~found.isfinite()
-    if bool(bad.any()):
-        b, t = (int(i) for i in bad.nonzero()[0])
-        raise InvalidInput(
-            f"{what} should be finite. Found {float(found[b, t])} in episode {b}, step {t}{why}."
-        )

@@ -19,7 +19,15 @@ from ..agreement import (
     geometric_mean,
     quadratic_inconsistency,
 )
-from ._ilc_patchwork import CLAIMED, PATCHWORK, environments, network, refined, target
+from ._ilc_drawn import (
+    draw_basins,
+    draw_ellipses,
+    draw_gradients,
+    draw_patchwork,
+    draw_speed,
+)
+from ._ilc_losses import gradients, hessians
+from ._ilc_patchwork import CLAIMED, PATCHWORK, environments, refined
 from ._numbers import markdown
 from ._study import Cell, Log, Record, Rounds, Study
 
@@ -100,25 +108,6 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     return {**made(run), "seconds": round(time.process_time() - began, 1)}
 
 
-def surfaces(theta: Tensor) -> Tensor:
-    """Losses ``[2, …]`` of A and B at ``[…, 2]``: 0 at both minima.
-
-    ``1/L_e = 1/q + 1/q_e``: around the bottom left one q is the same for both; at the top right A
-    has a valley ``q_A = (θ_1 − 1)²/2``, B one across it.
-    """
-    shared = (theta + 1).square().sum(-1) / 2
-    own = (theta - 1).square().movedim(-1, 0) / 2
-    return shared * own / (shared + own).clamp_min(1e-12)
-
-
-def gradients(theta: Tensor) -> Tensor:
-    """``[2, …, 2]``, of A and B at ``[…, 2]``."""
-    theta = theta.detach().requires_grad_()
-    losses = surfaces(theta)
-    grads = [torch.autograd.grad(loss.sum(), theta, retain_graph=True)[0] for loss in losses]
-    return torch.stack(grads)
-
-
 def _descent(rule: Rule, start: Tensor, steps: int) -> list[Tensor]:
     path = [start]
     for _ in range(steps):
@@ -146,11 +135,6 @@ def _basins(run: Run) -> Record:
 
 def _rounded(values: Tensor) -> Any:
     return [[round(v, 4) for v in row] for row in values.tolist()]
-
-
-def hessians(curvature: float) -> Tensor:
-    """Diagonals of figure 3.3's H_A and H_B, ``[2, 2]``."""
-    return torch.tensor([[curvature, 1.0], [1.0, curvature]], dtype=torch.float64)
 
 
 def _means(run: Run) -> Record:
@@ -304,133 +288,13 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figures 3.1 to 3.3 and B.1 to B.3."""
     basins = {cell.run.what: cell for cell in _of(cells, "basins")}
     drawn: dict[str, tuple[Callable[[Any], Any], Any]] = {
-        "figure-3.1": (_draw_basins, basins),
-        "figure-3.2": (_draw_gradients, basins),
-        "figure-3.3-b.3": (_draw_ellipses, _of(cells, "means")),
-        "figure-b.2": (_draw_speed, _of(cells, "speed")),
-        "figure-b.1": (_draw_patchwork, _of(cells, "patchwork")),
+        "figure-3.1": (draw_basins, basins),
+        "figure-3.2": (draw_gradients, basins),
+        "figure-3.3-b.3": (draw_ellipses, _of(cells, "means")),
+        "figure-b.2": (draw_speed, _of(cells, "speed")),
+        "figure-b.1": (draw_patchwork, _of(cells, "patchwork")),
     }
     return {name: draw(of) for name, (draw, of) in drawn.items() if of}
-
-
-def _landscape(axes: Any, theta: Tensor, losses: Tensor) -> None:
-    side = theta[0, :, 1].numpy()
-    axes.contourf(side, side, losses.T.sqrt().numpy(), 24, cmap="viridis_r")
-    axes.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-
-
-def _square(least: float, most: float, points: int = 81) -> tuple[Tensor, Tensor]:
-    side = torch.linspace(least, most, points, dtype=torch.float64)
-    theta = torch.stack(torch.meshgrid(side, side, indexing="ij"), -1)
-    return theta, surfaces(theta)
-
-
-def _draw_basins(basins: dict[str, Cell]) -> Any:
-    from matplotlib.figure import Figure
-
-    theta, losses = _square(-1.5, 1.5)
-    panels = {
-        "mean": losses.mean(0), "A alone": losses[0], "B alone": losses[1],
-        "AND-mask": losses.mean(0), "geometric mean": losses.mean(0),
-    }  # fmt: skip
-    figure = Figure(figsize=(13, 2.9), layout="constrained")
-    for axes, (rule, surface) in zip(
-        figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
-    ):
-        _landscape(axes, theta, surface)
-        axes.set(title=rule, xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
-        for path in basins[rule].record["paths"] if rule in basins else ():
-            x, y = zip(*path, strict=True)
-            axes.plot(x, y, color="white", linewidth=1.2)
-            axes.plot(x[0], y[0], "o", color="white", markersize=4)
-            axes.plot(x[-1], y[-1], "x", color="C3", markersize=6)
-    return figure
-
-
-def _draw_gradients(basins: dict[str, Cell]) -> Any:
-    from matplotlib.figure import Figure
-
-    theta, losses = _square(0.0, 1.2)
-    a, b = torch.tensor(next(iter(basins.values())).record["at_half"])
-    figure = Figure(figsize=(8.5, 2.9), layout="constrained")
-    panels = {"A": (losses[0], [a]), "B": (losses[1], [b]), "mean": (losses.mean(0), [a, b])}
-    for axes, (name, (surface, arrows)) in zip(
-        figure.subplots(1, 3, sharey=True), panels.items(), strict=True
-    ):
-        _landscape(axes, theta, surface)
-        axes.set(title=name, xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), xlim=(0, 1.2), ylim=(0, 1.2))
-        for arrow in [*arrows, *([(a + b) / 2] if name == "mean" else [])]:
-            x, y = (-0.8 * arrow).tolist()
-            color = "C3" if name == "mean" and arrow is not a and arrow is not b else "white"
-            axes.annotate(
-                "", xy=(0.5 + x, 0.5 + y), xytext=(0.5, 0.5),
-                arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.5},
-            )  # fmt: skip
-    return figure
-
-
-def _ellipse(axes: Any, diagonal: Tensor, **style: Any) -> None:
-    angle = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
-    axes.plot(
-        (diagonal[0].sqrt() * angle.cos()).numpy(), (diagonal[1].sqrt() * angle.sin()).numpy(),
-        **style,
-    )  # fmt: skip
-
-
-def _draw_ellipses(cells: Sequence[Cell]) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4 * len(cells), 3.6), layout="constrained")
-    for axes, cell in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells, strict=True):
-        pair = hessians(cell.run.curvature)
-        for name, diagonal in zip("AB", pair, strict=True):
-            _ellipse(axes, diagonal, color="0.5", label=f"$H_{name}$", linewidth=1)
-        _ellipse(axes, pair.mean(0), color="C3", label="arithmetic mean")
-        _ellipse(axes, pair.log().mean(0).exp(), color="C0", label="geometric mean")
-        found = cell.record
-        axes.set(
-            title=f"determinants {found['determinants']:.1f} : 1, areas {found['areas']:.1f} : 1",
-            aspect="equal",
-        )
-        axes.legend(frameon=False, fontsize="small", loc="upper right")
-    return figure
-
-
-def _draw_speed(cells: Sequence[Cell]) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for color, cell in zip(("C3", "C0"), cells, strict=False):
-        x, y = zip(*cell.record["path"], strict=True)
-        axes.plot(x, y, ".-", color=color, label=cell.run.what, markersize=4, linewidth=1)
-    axes.set(xlabel="curvature 1 for both", ylabel=f"curvature {cells[0].run.curvature:g} and 1")
-    axes.legend(frameon=False, fontsize="small")
-    return figure
-
-
-def _draw_patchwork(cells: Sequence[Cell]) -> Any:
-    from matplotlib.figure import Figure
-
-    halves = next((cell for cell in cells if cell.run.what == "halves"), cells[0])
-    x = torch.linspace(0, 1, 400, dtype=torch.float64)
-    panels = {
-        "as printed": PATCHWORK, "last weight −0.5": CLAIMED,
-        "minimum": torch.tensor(halves.record["minimum"]["weights"], dtype=torch.float64),
-        "climbed, ε = 0.001": torch.tensor(
-            halves.record["minimum"]["worst"], dtype=torch.float64
-        ),
-    }  # fmt: skip
-    figure = Figure(figsize=(11, 2.6), layout="constrained")
-    for axes, (title, weights) in zip(
-        figure.subplots(1, 4, sharey=True), panels.items(), strict=True
-    ):
-        axes.axvspan(0, 0.5, color="C0", alpha=0.1, linewidth=0)
-        axes.axvspan(0.5, 1, color="C1", alpha=0.1, linewidth=0)
-        axes.plot(x.numpy(), target(x).numpy(), color="0.5", linewidth=2.5)
-        axes.plot(x.numpy(), network(weights, x).numpy(), color="C3", linewidth=1.4)
-        axes.set(title=title, xlabel="x", ylim=(-1, 2.5))
-    return figure
 
 
 study = Study(
