@@ -4,7 +4,7 @@ A rule is a record, :class:`Rule`; all of them are in :data:`RULES`, each also u
 :func:`rules_table` prints them, :func:`recommend` picks one. What reads a rule:
 
 - :func:`surrogate`: the loss whose gradient is the update, for any policy network and
-  :class:`Episodes` of any lengths; :func:`rule_rewards` and :func:`returns` for its
+  :class:`Episodes` of any lengths; :func:`rule_returns` and :func:`returns` for its
   critics; :func:`divergence`, :func:`rollout`.
 - :func:`expected_update`: the exact update of a tabular policy in a small MDP (:func:`dense`), its
   :func:`jacobian` and :func:`asymmetry`, its :func:`objective`, :func:`expected_return`,
@@ -43,7 +43,7 @@ from ._rules import (
     value_gated,
 )
 from ._simulate import Simulated, simulate
-from ._surrogate import rule_rewards, surrogate
+from ._surrogate import rule_returns, surrogate
 from ._table import rules_table
 from ._teachers import estimate_values, policy_of, q_learning
 from ._values import values, visitation
@@ -88,7 +88,7 @@ __all__ = [
     "returns",
     "reverse_kl",
     "rollout",
-    "rule_rewards",
+    "rule_returns",
     "rules_table",
     "simulate",
     "state_loss",

@@ -43,8 +43,8 @@ def divergence(loss: Loss, student: Distribution, teacher: Distribution) -> Tens
         >>> divergence(Loss.KL, student, teacher)
         tensor(0.5000)
     """
-    if loss is Loss.NONE:
-        raise invalid("loss", "a divergence", loss.name)
+    if not isinstance(loss, Loss) or loss is Loss.NONE:
+        raise invalid("loss", "a divergence: Loss.KL, …", getattr(loss, "name", loss))
     check_pair(student, teacher)
     teacher = detached(teacher)
     if isinstance(student, Categorical) and isinstance(teacher, Categorical):

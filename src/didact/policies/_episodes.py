@@ -89,10 +89,13 @@ def returns(
         tensor([[1.7500, 1.5000, 1.0000]])
     """
     shape = tuple(episodes.rewards.shape)
+    if not isinstance(rewards, Tensor):
+        raise invalid("rewards", "a tensor", rewards)
     if tuple(rewards.shape) != shape:
         raise invalid("rewards", f"a tensor {list(shape)}, as the episodes'", list(rewards.shape))
     if not rewards.is_floating_point():
         raise invalid("rewards", "floating", rewards.dtype)
+    check_finite("The reward", rewards.detach(), episodes.mask)
     check_values("critic", critic, episodes)
     check_number("discount", discount, at_least=0, at_most=1)
     check_number("trace", trace, at_least=0, at_most=1)
@@ -119,11 +122,17 @@ def check_values(name: str, found: Tensor | None, episodes: Episodes) -> None:
     b, steps = episodes.rewards.shape
     if found is None:
         return
-    if tuple(found.shape) != (b, steps + 1):
-        raise invalid(name, f"a tensor [{b}, {steps + 1}]", list(found.shape))
-    going = torch.cat([episodes.mask, episodes.mask.new_zeros(b, 1)], 1)
-    cut = torch.arange(steps + 1, device=going.device) == episodes.lengths[:, None]
-    check_finite(f"`{name}`", found.detach(), going | (cut & ~episodes.terminated[:, None]))
+    if not isinstance(found, Tensor) or tuple(found.shape) != (b, steps + 1):
+        other = list(found.shape) if isinstance(found, Tensor) else found
+        raise invalid(name, f"a tensor [{b}, {steps + 1}]", other)
+    check_finite(f"`{name}`", found.detach(), looked_at(episodes))
+
+
+def looked_at(episodes: Episodes) -> Tensor:
+    """States that matter: those that were left, and the last of an episode that was cut off."""
+    at = torch.arange(episodes.rewards.shape[1] + 1, device=episodes.rewards.device)
+    ends = episodes.lengths - episodes.terminated.to(episodes.lengths.dtype)
+    return at <= ends[:, None]
 
 
 def check_finite(what: str, found: Tensor, where: Tensor, why: str = "") -> None:

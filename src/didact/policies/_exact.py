@@ -245,15 +245,21 @@ def _checked(
     """Teacher and V_π, exact where it is needed and was not given, in the MDP's dtype."""
     check_rule(rule)
     check_number("mixture", mixture, at_least=0, at_most=1)
+    teacher = check_policy("teacher", teacher, mdp)
     shape = (mdp.n_observations, mdp.n_actions)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise invalid("logits", "a floating tensor", getattr(logits, "dtype", logits))
     if tuple(logits.shape) != shape:
         rule_ = f"a table [observations, actions] = {list(shape)}"
         raise invalid("logits", rule_, list(logits.shape))
     if not bool(logits.isfinite().all()):
         raise invalid("logits", "finite", "NaN or infinity")
-    teacher = check_policy("teacher", teacher, mdp)
     if teacher_values is None:
-        return teacher, values(mdp, teacher) if Value.TEACHER in rule.uses else None
+        # The student comes to states that the teacher does not.
+        used = Value.TEACHER in rule.uses
+        return teacher, values(mdp, teacher, everywhere=True) if used else None
+    if not isinstance(teacher_values, Tensor):
+        raise invalid("teacher_values", "a tensor", teacher_values)
     if teacher_values.shape != mdp.start.shape or not bool(teacher_values.isfinite().all()):
         rule_ = f"finite, one for each of {len(mdp.start)} states"
         raise invalid("teacher_values", rule_, list(teacher_values.shape))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .._checks import invalid
 from ._rule import Loss
 
 LEAST_TEACHER_PROBABILITY = 1e-8
@@ -46,5 +47,7 @@ def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
             some = middle > 0  # where both are 0, one by underflow, the gradient is 0, too
             middle = torch.where(some, middle, 1.0)
             return ((own - 2 * torch.xlogy(middle, middle)).sum(-1) - entropy) / 2
-        case _:
+        case Loss.NEGATIVE_ENTROPY:
             return -entropy
+        case _:
+            raise invalid("loss", "a Loss", loss)

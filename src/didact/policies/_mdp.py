@@ -89,12 +89,14 @@ def dense(mdp: MDP, discount: float = 1.0) -> Dense:
     check_number("discount", discount, at_least=0, at_most=1)
     check_mdp(mdp)
     states, effects, _ = mdp.next_state.shape
+    whole = mdp.probability.astype(np.float64)
+    probability = whole / whole.sum(-1, keepdims=True)
     transition = np.zeros((states, effects, states + 1))  # the last column: the end
     where = np.where(mdp.next_state < 0, states, mdp.next_state)
     s, e = np.ogrid[:states, :effects]
     for k in range(where.shape[-1]):
-        np.add.at(transition, (s, e, where[..., k]), mdp.probability[..., k])
-    reward = (mdp.probability * mdp.reward).sum(-1)
+        np.add.at(transition, (s, e, where[..., k]), probability[..., k])
+    reward = (probability * mdp.reward).sum(-1)
 
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
@@ -102,7 +104,7 @@ def dense(mdp: MDP, discount: float = 1.0) -> Dense:
     found = Dense(
         tensor(transition[:, mdp.effect, :states]),
         tensor(reward[:, mdp.effect]),
-        tensor(mdp.start),
+        tensor(mdp.start / mdp.start.sum()),
         torch.from_numpy(np.asarray(mdp.observation, dtype=np.int64)),
         float(discount),
     )

@@ -73,6 +73,7 @@ def recommend(
         value_gated+R
         - The student acts: it learns in the states that it will be in.
         - The teacher errs: it is copied only where its critic promises more (Proposition 2).
+        - It is no gradient, and nothing that gates is: watch returns, not a loss.
         - The reward corrects the rest.
     """
     check_choice("teacher", teacher, ("good", "flawed", "adversarial"))
@@ -110,6 +111,10 @@ def recommend(
         reasons.append(
             "The teacher errs: it is copied only where its critic promises more (Proposition 2)."
         )
+        if gradient:
+            reasons.append(
+                "It is no gradient, and nothing that gates is: watch returns, not a loss."
+            )
         if reward:
             reasons.append("The reward corrects the rest.")
             return Recommendation(value_gated.with_reward(), tuple(reasons))

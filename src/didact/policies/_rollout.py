@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .._checks import check_integer
+from .._checks import check_integer, invalid
 from ._episodes import Episodes
 from ._mdp import MDP
 from ._worlds import cumulated, policy_table, worlds
@@ -45,10 +45,10 @@ def rollout(
     """
     check_integer("episodes", episodes)
     check_integer("limit", limit)
+    if not isinstance(generator, torch.Generator):
+        raise invalid("generator", "a torch.Generator", generator)
     world = worlds([mdp])
-    table = policy_table(
-        "policy", policy.numpy(force=True) if isinstance(policy, Tensor) else policy, world
-    )
+    table = policy_table("policy", policy, world)
     acting, begin, outcomes, next_state, reward, effect = map(
         torch.from_numpy,
         (

@@ -123,6 +123,13 @@ class Rule:
     about: str = ""
 
     def __post_init__(self) -> None:
+        kinds = {
+            "control": Control, "loss": Loss, "channel": Channel, "bootstrap": Value,
+            "baseline": Value, "span": Span,
+        }  # fmt: skip
+        for field, kind in kinds.items():  # as numbers, members of different kinds are equal
+            if not isinstance(getattr(self, field), kind):
+                raise invalid(field, f"a {kind.__name__}", getattr(self, field))
         if self.span is Span.TRAJECTORY and self.control is not Control.STUDENT:
             raise invalid("control", "Control.STUDENT over trajectories", self.control)
 

@@ -122,6 +122,8 @@ def simulate(
         ((1, 20, 1), True)
     """
     check_rule(rule, discount)
+    if not isinstance(worlds, Worlds):
+        raise invalid("worlds", "from `worlds`", worlds)
     check_integer("updates", updates)
     check_seed(seed)
     check_integer("runs", runs)
@@ -159,8 +161,12 @@ def simulate(
             raise invalid("initial", rule_, list(theta.shape))
     schedule = _schedule(checkpoints, updates)
     watchable = (Control.TEACHER, Control.STUDENT, Control.UNIFORM)
-    if not controls or any(control not in watchable for control in controls):
-        raise invalid("controls", "some of TEACHER, STUDENT and UNIFORM", list(controls))
+    if (
+        not isinstance(controls, Sequence)
+        or not controls
+        or any(control not in watchable for control in controls)
+    ):
+        raise invalid("controls", "some of TEACHER, STUDENT and UNIFORM", controls)
     total = count * runs
     found = np.zeros((total, len(schedule), len(controls), 4))
     made = np.zeros((total, len(schedule), 2), dtype=np.int64)
@@ -185,7 +191,9 @@ def simulate(
         kept,
         (0,) * actions if actions == UNROLLED else np.zeros(actions, dtype=np.int8),
     )  # fmt: skip
-    finite = np.isfinite(found).all((2, 3))
+    finite: NDArray[np.bool_] = np.isfinite(found.reshape(*found.shape[:2], -1)).all(-1)
+    if logits:
+        finite[:, -1] &= np.isfinite(kept.reshape(len(kept), -1)).all(-1)
     if not finite.all():
         run, look = np.argwhere(~finite)[0]
         raise Diverged(
@@ -205,10 +213,10 @@ def simulate(
 
 
 def _schedule(checkpoints: int | Sequence[int], updates: int) -> NDArray[np.int64]:
-    if isinstance(checkpoints, int):
-        check_integer("checkpoints", checkpoints)
+    if not isinstance(checkpoints, Sequence | np.ndarray):
+        checkpoints = check_integer("checkpoints", checkpoints)
         return np.unique(np.linspace(0, updates, checkpoints + 1).round().astype(np.int64)[1:])
-    found = np.asarray(list(checkpoints), dtype=np.int64)
+    found = np.asarray([check_integer("checkpoints", c, at_least=0) for c in checkpoints], np.int64)
     if not len(found) or (np.diff(found, prepend=-1) <= 0).any() or found[-1] > updates:
         raise invalid("checkpoints", f"ascending, from 0 to {updates}", list(checkpoints))
     return found

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution
 
 from .._checks import InvalidInput, check_number, invalid
 from ._divergences import check_pair, divergence, log_prob_of_teacher
-from ._episodes import Episodes, check_finite, check_values, returns
+from ._episodes import Episodes, check_finite, check_values, looked_at, returns
 from ._rule import Channel, Control, Loss, Rule, Span, Value, check_rule
 
 
@@ -49,8 +49,8 @@ def surrogate(
         discount: γ.
         teacher_values: V_π, ``[B, T + 1]``, for the rules that use it.
         values: V_πθ, ``[B, T + 1]``, for the rules that use it.
-        critic: v, ``[B, T + 1]``, fitted to :func:`returns` of :func:`rule_rewards`; where it is
-            missing there is no baseline, and no episode of a rule with returns may be cut off.
+        critic: v, ``[B, T + 1]``, fitted to :func:`rule_returns`; where it is missing there is no
+            baseline, and no episode may be cut off of a rule that sums rewards.
         trace: λ.
         discounted_states: weigh step t by γ^t. Only so a rule with γ < 1 has the objective that the
             table states; in practice it is left out, as late states would hardly count.
@@ -81,11 +81,10 @@ def surrogate(
     total = torch.where(mask, loss[:, :-1], 0.0)
     if rule.returns:
         with torch.no_grad():
-            to_go = r_hat = _rewards(
+            r_hat = _rewards(
                 rule, episodes, student, teacher, loss, discount, teacher_values, values
             )
-            if rule.span is not Span.STEP:
-                to_go = returns(episodes, r_hat, discount, critic, trace)
+            to_go = _sums(rule, episodes, r_hat, discount, critic, trace)
             if critic is not None and rule.control is Control.STUDENT:
                 to_go = to_go - critic.detach()[:, :-1]
             if rule.span is Span.TRAJECTORY:
@@ -100,7 +99,7 @@ def surrogate(
     return total.sum() / len(mask)
 
 
-def rule_rewards(
+def rule_returns(
     rule: Rule,
     episodes: Episodes,
     student: Distribution,
@@ -109,11 +108,13 @@ def rule_rewards(
     discount: float = 1.0,
     teacher_values: Tensor | None = None,
     values: Tensor | None = None,
+    critic: Tensor | None = None,
+    trace: float = 1.0,
 ) -> Tensor:
-    """r̂_t of a rule, 0 behind the end; what :func:`returns` sums, and a critic is fitted to.
+    """R̂_t of a rule, from the step on, 0 behind the end: what its critic is fitted to.
 
     Args:
-        rule, episodes, student, teacher, discount, teacher_values, values: as in
+        rule, episodes, student, teacher, discount, teacher_values, values, critic, trace: as in
             :func:`surrogate`.
 
     Returns:
@@ -128,13 +129,31 @@ def rule_rewards(
         >>> one = Episodes(torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([2]),
         ...                torch.tensor([True]))
         >>> policy = Categorical(logits=torch.zeros(1, 3, 2))
-        >>> rule_rewards(n_distill.with_reward(), one, policy, policy)  # 1 − log 2, then 1
-        tensor([[0.3069, 1.0000]])
+        >>> rule_returns(n_distill.with_reward(), one, policy, policy)  # 1 − log 2 + 1, then 1
+        tensor([[1.3069, 1.0000]])
     """
+    check_number("trace", trace, at_least=0, at_most=1)
     with torch.no_grad():
         loss = _losses(rule, episodes, student, teacher, discount, teacher_values, values)
-        found = _rewards(rule, episodes, student, teacher, loss, discount, teacher_values, values)
+        check_values("critic", critic, episodes)
+        r_hat = _rewards(rule, episodes, student, teacher, loss, discount, teacher_values, values)
+        found = _sums(rule, episodes, r_hat, discount, critic, trace)
     return torch.where(episodes.mask, found, 0.0)
+
+
+def _sums(
+    rule: Rule,
+    episodes: Episodes,
+    rewards: Tensor,
+    discount: float,
+    critic: Tensor | None,
+    trace: float,
+) -> Tensor:
+    """R̂_t but for the past."""
+    if rule.span is Span.STEP:
+        return rewards
+    rewards = torch.where(episodes.mask, rewards, 0.0)
+    return returns(episodes, rewards, discount, critic, trace)
 
 
 WHY = ": a NaN in a policy, or one without support where the other has some"
@@ -151,6 +170,8 @@ def _losses(
 ) -> Tensor:
     """ℓ_t, ``[B, T + 1]``, once everything has been checked."""
     check_rule(rule, discount)
+    if not isinstance(episodes, Episodes):
+        raise invalid("episodes", "of Episodes", episodes)
     check_pair(student, teacher)
     b, steps = episodes.rewards.shape
     for name, policy in (("student", student), ("teacher", teacher)):
@@ -171,8 +192,7 @@ def _losses(
         assert teacher_values is not None
         assert values is not None
         loss = torch.where(teacher_values > values, loss, 0.0)
-    inside = torch.arange(steps + 1, device=loss.device) <= episodes.lengths[:, None]
-    check_finite(rule.loss.name, loss.detach(), inside, WHY)
+    check_finite(rule.loss.name, loss.detach(), looked_at(episodes), WHY)
     return loss
 
 
@@ -239,7 +259,7 @@ def _past(
 
 def _log_prob(of: Callable[[Tensor], Tensor], episodes: Episodes) -> Tensor:
     """log-probability of the actions, ``[B, T + 1]``; behind the end that of the first action."""
-    actions, mask = episodes.actions, episodes.mask
+    actions, mask = episodes.actions.detach(), episodes.mask
     mask = mask.reshape(*mask.shape, *[1] * (actions.dim() - 2))
     first = actions[:, :1]
     whole = torch.cat([torch.where(mask, actions, first), first], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from unicodedata import combining
 
+from .._checks import invalid
 from ._rule import Control, Rule
 from ._rules import RULES
 
@@ -25,6 +26,8 @@ def rules_table(rules: Sequence[Rule] = RULES, *, plain: bool = False) -> str:
         n_distill  πθ  H×(π‖πθ)  − γ H×(π‖πθ)(s_i+1)  Σ γ^(i−t) r̂_i  E_πθ Σ H×(π‖πθ)  yes
             on_policy_distill with the term that makes it a gradient (Theorem 2).
     """
+    if isinstance(rules, Rule):
+        raise invalid("rules", "several, [rule]", rules.name)
     rows = [HEADER, *(_cells(rule) for rule in rules)]
     if plain:
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]

@@ -46,6 +46,8 @@ def q_learning(
     check_seed(seed)
     check_number("rate", rate, above=0, at_most=1)
     check_number("epsilon", epsilon, at_least=0, at_most=1)
+    if not isinstance(worlds, Worlds):
+        raise invalid("worlds", "from `worlds`", worlds)
     check_number("discount", discount, at_least=0, at_most=1)
     q = np.zeros((len(worlds), worlds.n_observations, worlds.shape[2]))
     set_threads(threads)

@@ -8,19 +8,23 @@ from torch import Tensor
 from .._checks import InvalidInput, invalid
 from ._mdp import Dense, closure
 
-LONGEST = 1e12
-"""Mean steps of an episode without discount: beyond that nothing is left of float64's digits."""
+LONGEST = 1e9
+"""Mean steps of an episode without discount: of 10⁹ some seven digits are left."""
 
 
-def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
+def values(
+    mdp: Dense, policy: Tensor, reward: Tensor | None = None, *, everywhere: bool = False
+) -> Tensor:
     """V of a policy: ``V = r_π + γ P_π V``, by one linear solve.
 
-    Without discount it is 0 in states that the policy never comes to and would never leave.
+    Without discount it is 0 in states that the policy never comes to and whence no episode of it
+    would end.
 
     Args:
         mdp: from :func:`dense`.
         policy: probabilities ``[S, A]``; of one that sees observations, ``table[mdp.observation]``.
         reward: ``[S, A]`` in place of the task's.
+        everywhere: refuse such states, too: somebody else may come to them.
 
     Returns:
         ``[S]``.
@@ -39,10 +43,12 @@ def values(mdp: Dense, policy: Tensor, reward: Tensor | None = None) -> Tensor:
     rows = check_policy("policy", policy, mdp)
     if reward is None:
         reward = mdp.reward
-    elif reward.shape != mdp.reward.shape or not bool(reward.isfinite().all()):
-        rule = f"a finite table [states, actions] = {list(mdp.reward.shape)}"
-        raise invalid("reward", rule, list(reward.shape))
-    return _solve(mdp, rows, (rows * reward).sum(-1))
+    elif not isinstance(reward, Tensor) or reward.shape != mdp.reward.shape:
+        rule = f"a table [states, actions] = {list(mdp.reward.shape)}"
+        raise invalid("reward", rule, list(reward.shape) if isinstance(reward, Tensor) else reward)
+    elif not bool(reward.detach().isfinite().all()):
+        raise invalid("reward", "finite", "NaN or infinity")
+    return _solve(mdp, rows, (rows * reward).sum(-1), everywhere=everywhere)
 
 
 def visitation(mdp: Dense, policy: Tensor) -> Tensor:
@@ -55,6 +61,8 @@ def visitation(mdp: Dense, policy: Tensor) -> Tensor:
 
 def check_policy(name: str, policy: Tensor, mdp: Dense) -> Tensor:
     """Probabilities of every state, in the MDP's dtype, or ``InvalidInput``."""
+    if not isinstance(mdp, Dense):
+        raise invalid("mdp", "from `dense`", mdp)
     if not isinstance(policy, Tensor) or policy.shape != mdp.reward.shape:
         rule = f"a table [states, actions] = {list(mdp.reward.shape)}"
         raise invalid(name, rule, list(policy.shape) if isinstance(policy, Tensor) else policy)
@@ -67,30 +75,35 @@ def check_policy(name: str, policy: Tensor, mdp: Dense) -> Tensor:
             f"Parameter `{name}` should hold a probability distribution in each row. Found a sum "
             f"of {float(total[(total - 1).abs().argmax()]):g}, or a negative number."
         )
-    return policy.to(mdp.reward.dtype)
+    rows = policy.to(mdp.reward.dtype)
+    return rows / rows.detach().sum(-1, keepdim=True)  # what is missing to 1 would end episodes
 
 
-def _solve(mdp: Dense, rows: Tensor, right: Tensor, *, backwards: bool = False) -> Tensor:
+def _solve(
+    mdp: Dense, rows: Tensor, right: Tensor, *, backwards: bool = False, everywhere: bool = False
+) -> Tensor:
     """(1 − γ P_π)⁻¹ right, or with the transposed matrix."""
     steps = torch.einsum("sa,sat->st", rows, mdp.transition)
+    one = torch.eye(len(steps), dtype=steps.dtype)
     if mdp.discount == 1.0:
         leads, ends = steps.detach() > 0, steps.detach().sum(-1) < 1 - 1 / LONGEST
         endless = closure(leads.T, ~closure(leads.T, ends))
-        if bool((endless & closure(leads, mdp.start > 0)).any()):
+        if bool((endless & (everywhere | closure(leads, mdp.start > 0))).any()):
             raise _never()
-        steps, right = steps * ~endless, right * ~endless
-        steps = steps * ~endless[:, None]
-    matrix = torch.eye(len(steps), dtype=steps.dtype) - mdp.discount * steps
+        steps, right = steps * ~endless * ~endless[:, None], right * ~endless
+        try:
+            lengths = torch.linalg.solve(one - steps.detach(), torch.ones_like(mdp.start))
+        except RuntimeError:
+            raise _never() from None
+        if not bool(((lengths >= 0) & (lengths <= LONGEST)).all()):
+            raise _never()
+    matrix = one - mdp.discount * steps
     found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
-    if mdp.discount == 1.0 and bool(
-        found.detach().abs().max() > LONGEST * right.detach().abs().max()
-    ):
-        raise _never()
     return found
 
 
 def _never() -> InvalidInput:
     return InvalidInput(
         "Without discount every episode of the policy should end. Found states that it comes to "
-        "and never leaves: a `discount` below 1 would do."
+        "and never leaves, or hardly ever: a `discount` below 1 would do."
     )

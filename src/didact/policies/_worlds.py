@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from .._checks import InvalidInput, invalid
 from ._mdp import MDP, check_mdp, trapped_states
@@ -73,9 +74,10 @@ def worlds(mdps: Sequence[MDP]) -> Worlds:
     """
     if not isinstance(mdps, Sequence) or not mdps:
         raise invalid("mdps", "at least one MDP", mdps)
+    for mdp in mdps:
+        check_mdp(mdp)
     sizes = [(mdp.next_state.shape, tuple(mdp.effect.tolist())) for mdp in mdps]
     for w, (mdp, size) in enumerate(zip(mdps, sizes, strict=True)):
-        check_mdp(mdp)
         if size != sizes[0]:
             raise InvalidInput(
                 "Parameter `mdps` should hold MDPs with as many states, outcomes and actions each. "
@@ -101,9 +103,16 @@ def worlds(mdps: Sequence[MDP]) -> Worlds:
     )
 
 
-def policy_table(name: str, policy: ArrayLike, worlds: Worlds) -> Floats:
+def policy_table(name: str, policy: ArrayLike | Tensor, worlds: Worlds) -> Floats:
     """A policy of every world, ``[W, S, A]``, checked."""
-    pi = np.asarray(policy, dtype=np.float64)
+    if not isinstance(worlds, Worlds):
+        raise invalid("worlds", "from `worlds`", worlds)
+    if isinstance(policy, Tensor):
+        policy = policy.numpy(force=True)
+    try:
+        pi = np.asarray(policy, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise invalid(name, "an array of numbers", policy) from None
     if pi.shape not in (worlds.shape, worlds.shape[1:]):
         rule = f"an array [worlds, states, actions] = {list(worlds.shape)}, or one for all worlds"
         raise invalid(name, rule, list(pi.shape))

@@ -41,15 +41,17 @@ class TabularEnv(gymnasium.Env[Any, Any]):
 
     def __init__(self, mdp: MDP, render_mode: str | None = None) -> None:
         self.mdp, self.render_mode, self.state = mdp, render_mode, 0
-        self.observation_space = spaces.Discrete(mdp.n_observations)
-        self.action_space = spaces.Discrete(mdp.n_actions)
+        self.start = _whole(mdp.start)
+        self.probability = _whole(mdp.probability)
+        self.observation_space = spaces.Discrete(int(mdp.observation.max()) + 1)
+        self.action_space = spaces.Discrete(len(mdp.effect))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Begin an episode; the state is in the info."""
         super().reset(seed=seed)
-        self.state = int(self.np_random.choice(self.mdp.n_states, p=self.mdp.start))
+        self.state = int(self.np_random.choice(len(self.start), p=self.start))
         return self._seen()
 
     def step(self, action: Any) -> tuple[int, float, bool, bool, dict[str, Any]]:
@@ -59,11 +61,9 @@ class TabularEnv(gymnasium.Env[Any, Any]):
             InvalidInput: if the action is none of the space's.
         """
         if not self.action_space.contains(action):
-            raise invalid("action", f"an integer from 0 to {self.mdp.n_actions - 1}", action)
+            raise invalid("action", f"an integer from 0 to {len(self.mdp.effect) - 1}", action)
         place = self.state, self.mdp.effect[int(action)]
-        outcome = self.np_random.choice(
-            self.mdp.probability.shape[-1], p=self.mdp.probability[place]
-        )
+        outcome = self.np_random.choice(self.probability.shape[-1], p=self.probability[place])
         after = int(self.mdp.next_state[place][outcome])
         reward = float(self.mdp.reward[place][outcome])
         if after >= 0:
@@ -76,6 +76,16 @@ class TabularEnv(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         """The picture, ``[height, width, 3]`` uint8, or None without a render mode."""
         return picture(self.mdp, self.state) if self.render_mode == "rgb_array" else None
+
+
+def _whole(probability: Any) -> NDArray[np.float64]:
+    """Probabilities whose sum is 1 to the last digit, as NumPy's draws want it."""
+    found = np.asarray(probability, dtype=np.float64)
+    sums = found.sum(-1, keepdims=True)
+    if (found < 0).any() or not np.allclose(sums, 1, atol=1e-6):
+        raise invalid("mdp", "one whose probabilities sum to 1", float(sums.min()))
+    whole: NDArray[np.float64] = found / sums
+    return whole
 
 
 def picture(mdp: MDP, state: int | None = None) -> NDArray[np.uint8]:
@@ -96,7 +106,7 @@ def picture(mdp: MDP, state: int | None = None) -> NDArray[np.uint8]:
                 else _colour(float(mdp.rewards[place]), bool(mdp.terminal[place]))
             )
     else:
-        shape = (1, mdp.n_states)
+        shape = (1, len(mdp.start))
         cells = np.full((*shape, 3), FREE, dtype=float)
     image = cells.repeat(PIXELS, 0).repeat(PIXELS, 1).astype(np.uint8)
     image[PIXELS - 1 :: PIXELS], image[:, PIXELS - 1 :: PIXELS] = 200, 200

@@ -306,6 +306,36 @@ def test_a_trap_that_is_never_come_to_is_no_trap() -> None:
         values(dense(slow), barely)
 
 
+def test_tables_that_are_rounded_end_no_episodes() -> None:
+    """What is missing to 1 in single precision is not taken for an end."""
+    world = dense(corridor(5))
+    out = torch.tensor([[0.1, 0.9]] * 5 + [[0.5, 0.5]] + [[0.9, 0.1]] * 5, dtype=torch.float64)
+    once, again = visitation(world, out), visitation(world, out.float())
+    assert float(once.sum()) > 1e4
+    torch.testing.assert_close(again, once, rtol=1e-3, atol=0)
+    rounded = dataclasses.replace(corridor(5), probability=np.full((11, 2, 1), 1 - 9e-7))
+    torch.testing.assert_close(visitation(dense(rounded), out), once)
+    farther = torch.tensor([[0.01, 0.99]] * 8 + [[0.5, 0.5]] + [[0.99, 0.01]] * 8).double()
+    with pytest.raises(InvalidInput, match="or hardly ever"):  # 10¹⁶ steps
+        values(dense(corridor(8)), farther)
+
+
+def test_values_of_a_teacher_that_circles_where_the_student_goes_are_refused() -> None:
+    later = np.array([[-1, 1], [1, -1]])[..., None]
+    reward = np.array([[-1.0, 0.0], [-1.0, -2.0]])[..., None]
+    mdp = MDP(
+        later.astype(np.int32), np.ones((2, 2, 1)), reward, np.arange(2, dtype=np.int32),
+        np.array([1.0, 0.0]), np.arange(2, dtype=np.int32),
+    )  # fmt: skip
+    teacher, student = torch.tensor([[1.0, 0.0]] * 2).double(), torch.zeros(2, 2).double()
+    assert values(dense(mdp), teacher).tolist() == [-1, 0]
+    with pytest.raises(InvalidInput, match="should end"):
+        expected_update(value_gated, dense(mdp), student, teacher)
+    given = torch.tensor([-1.0, -1e6]).double()
+    found = expected_update(value_gated, dense(mdp), student, teacher, teacher_values=given)
+    assert found[1].tolist() == [0, 0]
+
+
 def test_what_breaks_a_rule_is_said() -> None:
     world, student, teacher = _drawn(0)
     with pytest.raises(InvalidInput, match=r"`teacher`.*\[states, actions\] = \[4, 2\]"):
@@ -316,6 +346,7 @@ def test_what_breaks_a_rule_is_said() -> None:
         expected_update(n_distill, world, student * torch.nan, teacher)
     for given, says in (
         ({"mixture": 2}, "`mixture`"),
+        ({"teacher_values": [0.0] * 4}, "`teacher_values` should be a tensor"),
         ({"teacher_values": teacher}, r"`teacher_values`.*4 states"),
         ({"teacher_values": torch.full((4,), torch.nan)}, "`teacher_values` should be finite"),
     ):
@@ -330,6 +361,10 @@ def test_what_breaks_a_rule_is_said() -> None:
             found(world, teacher[:-1])
         with pytest.raises(InvalidInput, match="`policy` should be finite"):
             found(world, teacher * torch.nan)
+    with pytest.raises(InvalidInput, match="`mdp` should be from `dense`"):
+        expected_update(n_distill, corridor(2), student, teacher)
+    with pytest.raises(InvalidInput, match="`logits` should be a floating tensor"):
+        expected_update(n_distill, world, student.numpy(), teacher)
     with pytest.raises(InvalidInput, match=r"`reward`.*\[4, 2\]"):
         values(world, teacher, torch.zeros(4))
     with pytest.raises(InvalidInput, match="a gradient"):

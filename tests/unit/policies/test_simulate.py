@@ -259,6 +259,10 @@ def test_bad_input_is_said() -> None:
         ({"rule": "n_distill"}, "`rule` should be a Rule"),
         ({"rule": n_distill.controlled_by(Control.UNIFORM), "baseline": True}, "`baseline`"),
         ({"controls": (7,)}, "`controls`"),
+        ({"controls": Control.STUDENT}, "`controls`"),
+        ({"checkpoints": 5.5}, "`checkpoints`"),
+        ({"checkpoints": [1.5, 2.5]}, "`checkpoints`"),
+        ({"teacher": [[1.0], [0.5, 0.5]]}, "`teacher` should be an array of numbers"),
         ({"seed": 2**70}, "`seed`"),
         ({"rule": value_gated, "teacher_values": np.zeros(4)}, r"`teacher_values`.*\[1, 5\]"),
         ({"rule": value_gated, "teacher_values": np.zeros((2, 1, 5))}, "`teacher_values`"),
@@ -278,6 +282,20 @@ def test_bad_input_is_said() -> None:
         policy_of([[0.0, np.nan]])
     with pytest.raises(InvalidInput, match="`mdps`"):
         worlds(corridor(2))
+    with pytest.raises(InvalidInput, match="NumPy array"):
+        worlds([1])
+    for call in (
+        lambda: simulate(n_distill, corridor(2), half, updates=1, seed=0),
+        lambda: q_learning([corridor(2)], seed=0),
+        lambda: estimate_values(corridor(2), half, seed=0),
+    ):
+        with pytest.raises(InvalidInput, match="`worlds` should be from `worlds`"):
+            call()
+    found = simulate(
+        n_distill, many, torch.tensor(half, requires_grad=True), updates=2, seed=0,
+        checkpoints=np.int64(2),
+    )  # fmt: skip
+    assert found.updates.tolist() == [1, 2]
     with pytest.raises(InvalidInput, match="as many states"):
         worlds([corridor(2), corridor(3)])
     endless = corridor(2)

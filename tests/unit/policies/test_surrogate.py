@@ -1,5 +1,6 @@
 """The torch reader against the exact one: all trajectories of a small MDP, one after another."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.distributions import (
 from didact import InvalidInput
 from didact.policies import (
     RULES,
+    Channel,
     Control,
     Dense,
     Episodes,
@@ -30,6 +32,7 @@ from didact.policies import (
     Rule,
     Span,
     Value,
+    actor_critic,
     dense,
     divergence,
     entropy_regularised,
@@ -42,8 +45,10 @@ from didact.policies import (
     returns,
     reverse_kl,
     rollout,
-    rule_rewards,
+    rule_returns,
     surrogate,
+    td_teacher_value,
+    td_zero,
     teacher_distill,
     value_gated,
     values,
@@ -215,14 +220,66 @@ def test_a_critic_can_be_fitted_to_what_a_rule_sums(trace: float) -> None:
         exact = expected_return(rule, world, student, teacher)
         critic = exact.clone()
         critic[:-2] = 0.0  # of the last layer, in which no step was made, the critic is given
-        rewards = rule_rewards(rule, episodes, own, guide, discount=0.9)
         for _ in range(STEPS):
-            aims = returns(episodes, rewards, 0.9, critic[at], trace)[episodes.mask]
+            aims = rule_returns(
+                rule, episodes, own, guide, discount=0.9, critic=critic[at], trace=trace
+            )[episodes.mask]
             sums = torch.zeros_like(critic).index_add(0, made, aims)
             visits = torch.bincount(made, minlength=len(critic))
             critic = torch.where(visits > 0, sums / visits.clamp_min(1), critic)
         assert int((visits > 0).sum()) == len(critic) - 2
         torch.testing.assert_close(critic, exact, atol=0.03, rtol=0)
+
+
+def test_what_a_rule_of_one_step_sums_is_its_step() -> None:
+    mdp, world, student, teacher = _world(1, 0.9)
+    policy = student[world.observation].softmax(-1)
+    episodes, at = rollout(mdp, policy, episodes=20_000, generator=torch.Generator().manual_seed(0))
+    own, guide = Categorical(logits=student[world.observation[at]]), Categorical(teacher[at])
+    of_teacher, of_student = values(world, teacher), values(world, policy)
+    for rule in (td_teacher_value, actor_critic, td_zero):
+        found = rule_returns(
+            rule, episodes, own, guide, discount=0.9, teacher_values=of_teacher[at],
+            values=of_student[at],
+        )  # fmt: skip
+        made = at[:, :-1][episodes.mask]
+        sums = torch.zeros(2 * STEPS).double().index_add(0, made, found[episodes.mask])
+        mean = sums / torch.bincount(made, minlength=2 * STEPS)
+        exact = expected_return(rule, world, student, teacher)
+        torch.testing.assert_close(mean, exact, atol=0.05, rtol=0)
+
+
+def test_nothing_is_differentiated_through_actions() -> None:
+    mean = torch.zeros(1, 4, requires_grad=True)
+    policy = Normal(mean, 1.0)
+    torch.manual_seed(0)
+    actions = policy.rsample()[:, :3]
+    found = []
+    for made in (actions, actions.detach()):
+        episodes = Episodes(made, torch.ones(1, 3), torch.tensor([3]), torch.tensor([True]))
+        found.append(torch.autograd.grad(surrogate(reinforce, episodes, policy, policy), mean)[0])
+    assert torch.equal(*found)
+    assert float(found[0].abs().sum()) > 0.1
+
+
+def test_the_state_behind_an_end_is_not_looked_at() -> None:
+    logits = torch.zeros(1, 3, 2)
+    logits[:, 2, 0] = -torch.inf  # in the terminal state an action is masked
+    episodes = Episodes(
+        torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([2]), torch.tensor([True])
+    )
+    teacher = Categorical(logits=torch.zeros(1, 3, 2))
+    assert bool(surrogate(n_distill, episodes, Categorical(logits=logits), teacher).isfinite())
+
+
+def test_kinds_are_not_mixed_up() -> None:
+    """As numbers Loss.KL and Value.… are equal."""
+    for field, wrong in (("loss", Channel.LOG_TEACHER), ("control", 1), ("span", "step")):
+        with pytest.raises(InvalidInput, match=f"`{field}` should be a"):
+            dataclasses.replace(n_distill, **{field: wrong})
+    normal = Normal(torch.zeros(1), torch.ones(1))
+    with pytest.raises(InvalidInput, match="`loss` should be a divergence"):
+        divergence("KL", normal, normal)
 
 
 def test_an_episode_that_is_cut_off_goes_on_in_the_critic() -> None:
@@ -546,6 +603,7 @@ def test_what_is_padded_may_be_anything(rule: Rule) -> None:
         ({"rule": reinforce, "actions": torch.tensor([[0, 2]])}, "`actions`.*from 0 to 1. Found 2"),
         ({"rule": reinforce, "actions": torch.tensor([[0.5, 1]])}, "`actions`.*Found 0.5"),
         ({"rule": reinforce, "actions": torch.zeros(1, 2, 1)}, r"`actions`.*\[1, 2\].*\[1, 2, 1\]"),
+        ({"rule": reinforce, "critic": [[0.0, 0.0, 0.0]]}, "`critic` should be a tensor"),
         ({"lengths": torch.tensor([True])}, "`lengths`"),
         ({"rewards": [[0.0, 0.0]]}, "`rewards` should be a tensor"),
         ({"rewards": torch.tensor([[0.0, torch.nan]])}, "The reward.*nan in episode 0, step 1"),

@@ -1,14 +1,16 @@
 """The small decision processes as Gymnasium environments."""
 
+import dataclasses
 import warnings
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 
 from didact import InvalidInput
-from didact.tasks import corridor, environment, register_environments
+from didact.tasks import corridor, environment, random_mdp, register_environments
 from didact.tasks._gym import ENVIRONMENTS, TabularEnv, picture
 
 register_environments()
@@ -74,6 +76,16 @@ def test_a_picture_shows_where_one_is() -> None:
     assert (before != after).any()
     assert picture(corridor(4)).shape == (16, 144, 3)
     assert gymnasium.make("didact/Corridor-v0").unwrapped.render() is None
+
+
+def test_probabilities_in_single_precision_are_drawn_from() -> None:
+    mdp = random_mdp(4, 2, generator=torch.Generator().manual_seed(0), outcomes=3)
+    single = dataclasses.replace(mdp, probability=mdp.probability.astype(np.float32))
+    env = environment(single)
+    env.reset(seed=0)
+    env.step(0)
+    with pytest.raises(InvalidInput, match="probabilities sum to 1"):
+        environment(dataclasses.replace(mdp, probability=mdp.probability / 2))
 
 
 @pytest.mark.parametrize("action", [-1, 2, 1.7, None])
