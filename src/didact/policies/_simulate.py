@@ -191,7 +191,7 @@ def simulate(
         kept,
         (0,) * actions if actions == UNROLLED else np.zeros(actions, dtype=np.int8),
     )  # fmt: skip
-    finite: NDArray[np.bool_] = np.isfinite(found.reshape(*found.shape[:2], -1)).all(-1)
+    finite = np.asarray(np.isfinite(found.reshape(*found.shape[:2], -1)).all(-1))
     if logits:
         finite[:, -1] &= np.isfinite(kept.reshape(len(kept), -1)).all(-1)
     if not finite.all():
