@@ -70,7 +70,7 @@ def fit_dynamics(
 
     Args:
         data: ``.npz`` of states or pictures, ``.csv`` of states: :func:`read_recordings`.
-        horizon: H, the longest skip, in frames.
+        horizon: H, the longest skip, in frames; 2 or more.
         state, group, length: of a csv: columns of the state, column that says which trajectory, or
             rows of a piece.
         context: k, frames that a model looks at, and starts from.
@@ -93,8 +93,8 @@ def fit_dynamics(
         DidactError: where the folder is in use, or no model could be trained.
     """
     need("fit", "matplotlib", "jinja2", "onnx", "onnxruntime")
-    for name, number in (("horizon", horizon), ("context", context), ("seeds", seeds),
-                         ("trials", trials)):  # fmt: skip
+    check_integer("horizon", horizon, at_least=2)
+    for name, number in (("context", context), ("seeds", seeds), ("trials", trials)):
         check_integer(name, number)
     if isinstance(state, str):
         raise invalid("state", "a list of strings, not one string", state)

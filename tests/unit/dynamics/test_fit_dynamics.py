@@ -118,7 +118,7 @@ def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"horizon": 0}, "`horizon`"),
+        ({"horizon": 1}, "`horizon` should be an integer of at least 2"),
         ({"horizon": 9}, "`horizon` should be less than the longest trajectory, 8"),
         ({"context": 6}, "`context` should be less than the shortest trajectory, 6"),
         ({"seeds": 0}, "`seeds`"),
