@@ -104,6 +104,7 @@ def fit_dynamics(
     device = usable_device(device)
     if jobs is None:
         jobs = cores() if torch.device(device).type == "cpu" else 1
+    check_integer("jobs", jobs)
     recordings = read_recordings(Path(data), state=state, group=group, length=length)
     shortest = int(recordings.lengths.min())
     if context >= shortest:
@@ -113,11 +114,12 @@ def fit_dynamics(
         rule = f"less than the longest trajectory, {int(recordings.lengths.max())} frames"
         raise invalid("horizon", rule, horizon)
     parts = split(recordings)
+    _check_parts(parts, recordings, context)
     trials = 1 if quick else trials
     candidates = {ADAPTIVE: Steps(1, horizon)} | {
         f"every {n}": Steps(n, n) for n in calls_of(horizon)
     }
-    facts = {
+    facts: dict[str, Any] = {
         "file": Path(data).name,
         "sha256": recordings.sha256,
         "columns": None if recordings.columns is None else list(recordings.columns),
@@ -153,7 +155,13 @@ def fit_dynamics(
         winner, seed = found["deployed"]["candidate"], found["deployed"]["seed"]
         own = final[winner].folders[seed]
         model = load_model(own, parts["train"], context)
-        _export(home, model, parts["validation"], context, found["calls"], facts)
+        for name in ("metrics.json", "report.html"):  # of an earlier command, and another model
+            (home / name).unlink(missing_ok=True)
+        steps = {**found["deployed"], "shortest": final[winner].steps.shortest}
+        said = _export(
+            home, model, parts["validation"], context, found["calls"], {**facts, **steps}
+        )
+        facts["warnings"] = [*recordings.warnings, *said]
         metrics: dict[str, Any] = {
             "format": FORMAT,
             "didact": __version__,
@@ -254,10 +262,39 @@ def _final(
 
 def _export(
     home: Path, model: Any, example: Pieces, context: int, calls: int, facts: dict[str, Any]
-) -> None:
+) -> list[str]:
+    """Step and rollout, each in two forms; what is to be said of them."""
     frames, _ = example
     x = frames[:4, 0] if context == 1 else frames[:4, :context]
-    mapping = {name: facts[name] for name in ("columns", "frame", "horizon", "context")}
-    for name, module in (("step", model), ("rollout", Unrolled(model, calls, context))):
-        save_tensor_onnx(module, x, home / f"{name}.onnx")
-        save_pt2(module, [x], home / f"{name}.pt2", mapping={**mapping, "calls": calls})
+    names = ("candidate", "seed", "shortest", "horizon", "columns", "frame", "context")
+    mapping = {name: facts[name] for name in names} | {"calls": calls}
+    save_tensor_onnx(model, x, home / "step.onnx")
+    save_pt2(model, [x], home / "step.pt2", mapping=mapping)
+    unrolled = Unrolled(model, calls, context)
+    save_pt2(unrolled, [x], home / "rollout.pt2", mapping=mapping)
+    try:
+        save_tensor_onnx(unrolled, x, home / "rollout.onnx")
+    except DidactError:
+        (home / "rollout.onnx").unlink(missing_ok=True)
+        return [
+            f"There is no rollout.onnx: over {calls} calls rounding grows until onnxruntime and "
+            "PyTorch disagree. Apply step.onnx to its own output."
+        ]
+    return []
+
+
+def _check_parts(parts: dict[str, Pieces], recordings: Recordings, context: int) -> None:
+    """Refuse what has no scale, or no way to go."""
+    frames, lengths = parts["train"]
+    if recordings.columns is not None:
+        inside = torch.arange(frames.shape[1]) < lengths[:, None]
+        still = frames[inside].std(0) == 0
+        if bool(still.any()):
+            name = recordings.columns[int(still.int().argmax())]
+            raise invalid("state", "columns that change in the training trajectories", name)
+    for part, (frames, lengths) in parts.items():
+        rows = torch.arange(len(frames))
+        way = frames[rows, lengths - 1] - frames[rows, context - 1]
+        if not bool(way.abs().flatten(1).amax(1).max() > 0):
+            rule = f"trajectories of which some of the {part} part end elsewhere than they begin"
+            raise invalid("data", rule, f"{len(frames)} that end where they begin")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from ._train import Steps
 
 LEVEL = 0.95
 DRAWS = 2000
+FEWEST = 10
+"""Test trajectories of a verdict; with two runs or more of each."""
 BOOTSTRAP_SEED = 0
 
 
@@ -62,6 +67,10 @@ def judge(
     low, high = interval(fixed[rival].end("test", calls), ours.end("test", calls), still)
     gain = fixed[rival].share("test", calls) - ours.share("test", calls)
     kind = "adaptive" if low > 0 else "fixed" if high < 0 else "undecided"
+    if len(still) < FEWEST or min(len(ours.measured), len(fixed[rival].measured)) < 2:
+        kind = "few"  # so few are more alike than those to come
+    elif min(ours.share("test", calls), fixed[rival].share("test", calls)) >= 1:
+        kind = "neither"
     told = {
         name: {
             "shortest": of.steps.shortest,
@@ -110,7 +119,11 @@ def interval(
         found[draw] = gain / still[rows].mean()
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    # What is drawn from n varies by (n − 1) / n of what n were drawn from, and n are not many.
+    n = len(still)
+    wider = math.sqrt(n / (n - 1)) * float(student_t.ppf(1 - tail, n - 1) / norm.ppf(1 - tail))
+    middle = float((rival.mean() - ours.mean()) / still.mean())
+    return middle - wider * (middle - float(low)), middle + wider * (float(high) - middle)
 
 
 def _own(of: Candidate) -> float:
@@ -148,6 +161,8 @@ def _sentence(
     said = {
         "adaptive": "Adaptive steps come nearer to where trajectories end: ",
         "fixed": "Fixed steps come nearer to where trajectories end: ",
-        "undecided": "Too little data to tell adaptive from fixed steps: ",
+        "undecided": "Adaptive and fixed steps cannot be told apart: ",
+        "neither": "Neither adaptive nor fixed steps are better than staying in the first frame: ",
+        "few": f"No verdict, for which {FEWEST} test trajectories and two runs are needed: ",
     }[kind]
     return said + numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -87,8 +88,10 @@ def _arrays(path: Path) -> list[NDArray[Any]]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise invalid("data", "a readable .npz of arrays", str(path)) from error
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error):
+        raise invalid("data", "a readable .npz of arrays", str(path)) from None
     if "frames" not in arrays:
         return list(arrays.values())
     frames, lengths = arrays["frames"], arrays.get("lengths")
@@ -112,15 +115,26 @@ def _table(
     with extra("fit"):
         import pandas as pd
     try:
-        table = pd.read_csv(path, sep=None, engine="python")
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+        delimiter = max(",;\t|", key=head.count)
+        names = [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
+        table = pd.read_csv(
+            path, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True, index_col=False,
+            header=0, names=list(range(len(names))) or None,
+        )  # fmt: skip
+    except (ValueError, csv.Error, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise invalid("data", f"a readable .csv ({error})", str(path)) from error
-    names = [str(name) for name in table.columns]
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise invalid("data", "a .csv in which each column has a name of its own", twice[0])
     table.columns = pd.Index(names)
+    names = [name for name in names if name]  # an index that was written has none
     if group is not None and group not in names:
         raise invalid("group", f"one of the columns {listed(names)}", group)
     if group is not None and length is not None:
         raise invalid("length", "None where a group says what a trajectory is", length)
+    if group is not None and bool(table[group].isna().any()):
+        raise invalid("group", "a column without gaps", f"{int(table[group].isna().sum())} gaps")
     numbers = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
     chosen = numbers
     if state:
@@ -143,14 +157,28 @@ def _table(
     kept = [n for n in chosen if n not in constant]
     if not kept:
         raise invalid("state", "columns that change", chosen)
-    warnings = (f"Left out, as they never change: {listed(constant)}.",) if constant else ()
+    warnings: tuple[str, ...] = ()
+    if constant:
+        warnings += (f"Left out, as they never change: {listed(constant)}.",)
+    words = [name for name in names if name not in numbers and name != group]
+    if words and not state:
+        warnings += (f"Left out, as they are not numbers: {listed(words)}.",)
     values = table[kept].to_numpy(np.float64)
     if group is not None:
         rows = table.groupby(group, sort=False).indices.values()
-        return [values[np.sort(each)] for each in rows], tuple(kept), warnings
+        films = [values[np.sort(each)] for each in rows]
+        clocks = [n for j, n in enumerate(kept) if all((np.diff(x[:, j]) > 0).all() for x in films)]
+        if clocks:
+            warnings += (
+                f"{listed(clocks)} grows from row to row in every trajectory: if it is a clock, "
+                "leave it out by `state`.",
+            )
+        return films, tuple(kept), warnings
     if length is None:
         raise invalid("length", "given where no `group` says what a trajectory is", None)
     check_integer("length", length, at_least=2)
+    if rest := len(values) % length:
+        warnings += (f"The last {rest} rows do not fill a piece, and are left out.",)
     pieces = [values[i : i + length] for i in range(0, len(values) - length + 1, length)]
     return pieces, tuple(kept), warnings
 
@@ -166,12 +194,16 @@ def _checked(
         if piece.dtype.kind not in "fiu" or piece.ndim not in (2, 4) or piece.shape[1:] != frame:
             rule = "trajectories of states [T, D] or pictures [T, C, height, width], all alike"
             raise invalid("data", rule, f"{list(piece.shape)} {piece.dtype} in number {i}")
+        if 0 in piece.shape[1:]:
+            raise invalid("data", "frames of one number or more", f"{list(piece.shape)}")
         if len(piece) < 2:
             raise invalid("data", "trajectories of two frames or more", f"one in number {i}")
         if not np.isfinite(piece).all():
             raise invalid("data", "finite", f"NaN or infinity in number {i}")
     pictures = len(frame) == 3
     unit = 255 if pictures and pieces[0].dtype == np.uint8 else 1
+    if not pictures:
+        _check_single(np.concatenate(pieces), columns)
     made = [torch.from_numpy(np.asarray(piece, dtype=np.float32)) / unit for piece in pieces]
     if pictures and not all(float(one.min()) >= 0 and float(one.max()) <= 1 for one in made):
         raise invalid("data", "pictures of bytes or in [0, 1]", "others")
@@ -181,3 +213,17 @@ def _checked(
     return Recordings(
         pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256, warnings
     )
+
+
+def _check_single(values: NDArray[Any], columns: tuple[str, ...] | None) -> None:
+    """Refuse numbers whose changes single precision would lose, or that it cannot hold."""
+    values = values.astype(np.float64)
+    largest, spread = np.abs(values).max(0), values.std(0)
+    lost = (largest > 1e30) | (largest * 2.0**-23 > 1e-3 * spread)
+    if lost.any():
+        j = int(lost.argmax())
+        raise invalid(
+            "data", "states whose changes are not small beside their size: subtract an origin, or "
+            "leave the column out", f"`{columns[j] if columns else f'x{j}'}` of size "
+            f"{largest[j]:.3g} that varies by {spread[j]:.3g}",
+        )  # fmt: skip

@@ -26,8 +26,9 @@ _READ = (
     "alignment of predictions with ever later frames. Neither asks when the model arrives: an "
     "adaptive model does not say. "
     "Settings, the fixed step of the verdict and the model that is exported were chosen on "
-    "validation trajectories; everything on this page is about test trajectories, which had no "
-    "part in any choice. The interval is over test trajectories and runs."
+    "validation trajectories; errors on this page, but for learning curves, are of test "
+    "trajectories, which had no part in any choice. The interval is over test trajectories and "
+    "runs."
 )
 _USE = """\
 import onnxruntime
@@ -87,7 +88,7 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
                 [
                     f"Exported is {deployed['candidate']}, seed {deployed['seed']}: of the two in "
                     "the verdict it has the smaller validation error with as many calls. "
-                    "`rollout` starts from first frames in the recordings' own units.",
+                    f"{_units(data)}",
                     code(use),
                     code(torch),
                 ],
@@ -226,6 +227,12 @@ def _settings(metrics: dict[str, Any]) -> list[str | Markup]:
     ]  # fmt: skip
     errors = [f"{n}: {e}" for n, of in metrics["candidates"].items() for e in of["errors"]]
     return [*said, bullets(errors)] if errors else said
+
+
+def _units(data: dict[str, Any]) -> str:
+    if data["columns"] is None:
+        return "Pictures go in and out as numbers in [0, 1], channels first."
+    return f"States go in and out in the recordings' own units: {', '.join(data['columns'])}."
 
 
 def _chosen(trials: int) -> str:

@@ -55,10 +55,9 @@ def network(frames: Tensor, lengths: Tensor, context: int) -> nn.Module:
     """One for such frames; the scale is theirs."""
     if frames.dim() == 5:
         return OfPictures(frames.shape[2], context, MAPS)
-    inside = torch.arange(frames.shape[1]) < lengths[:, None]
+    inside = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
     seen = frames[inside].double()
-    scale = seen.std(0).clamp_min(1e-6 * seen.abs().amax(0).clamp_min(1e-6))
-    return OfStates(seen.mean(0).float(), scale.float(), context, WIDTH)
+    return OfStates(seen.mean(0).float(), seen.std(0).float(), context, WIDTH)
 
 
 def loss_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

@@ -44,10 +44,12 @@ def test_from_states_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert metrics["data"]["trajectories"] == {"train": 9, "validation": 3, "test": 3}
     page = (out / "report.html").read_text()
     assert page == dynamics_report(metrics)
-    assert "Too little data" in page or "come nearer" in page
+    assert metrics["verdict"]["kind"] == "few"  # three test trajectories
+    assert "No verdict, for which 10 test trajectories" in page
     first = torch.rand(5, 2)
     step, about = load_pt2(out / "step.pt2")
     assert about["columns"] == ["x0", "x1"]
+    assert about["candidate"] == metrics["deployed"]["candidate"]
     rolled, _ = load_pt2(out / "rollout.pt2")
     x, frames = first, []
     for _ in range(metrics["calls"]):
@@ -125,6 +127,7 @@ def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
         ({"epochs": 0}, "`epochs`"),
         ({"state": "x"}, "`state` should be a list"),
         ({"device": "gpu"}, "`device`"),
+        ({"jobs": 0}, "`jobs`"),
     ],
 )
 def test_bad_input_is_said(given: dict[str, Any], says: str, tmp_path: Path) -> None:
@@ -138,6 +141,14 @@ def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     _falls(tmp_path / "falls.npz")
     with locked(tmp_path / "out"), pytest.raises(FolderBusy):
         fit_dynamics(tmp_path / "falls.npz", horizon=2, out=tmp_path / "out", quick=True, jobs=1)
+
+
+def test_trajectories_that_end_where_they_begin_are_refused(tmp_path: Path) -> None:
+    loop = np.sin(np.linspace(0, 2 * np.pi, 9)[:, None] * [[1.0, 2.0]])
+    loop[-1] = loop[0]
+    np.savez(tmp_path / "loops.npz", **{f"{i}": loop for i in range(12)})
+    with pytest.raises(InvalidInput, match="end elsewhere than they begin"):
+        fit_dynamics(tmp_path / "loops.npz", horizon=2, out=tmp_path / "out")
 
 
 def test_a_page_of_something_else_is_refused() -> None:

@@ -106,3 +106,14 @@ def test_the_interval_of_a_known_difference() -> None:
     low, high = interval(theirs, ours, still)
     assert low < 0.2 < high
     assert high - low == pytest.approx(2 * 1.96 * 0.5 * (2 / 400) ** 0.5, rel=0.1)
+
+
+def test_the_interval_of_a_few_covers() -> None:
+    """Where both are alike, about 5 of 100 intervals leave out 0."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(60):
+        theirs, ours = rng.normal(1.0, 0.5, (2, 3, 10))
+        low, high = interval(theirs, ours, np.ones(10))
+        wrong += not low < 0 < high
+    assert wrong <= 7

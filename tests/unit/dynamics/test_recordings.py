@@ -72,7 +72,9 @@ def test_a_csv_by_group_and_in_pieces(tmp_path: Path) -> None:
     _table().to_csv(path, index=False)
     found = read_recordings(path, group="run")
     assert found.columns == ("x", "y")
-    assert found.warnings == ("Left out, as they never change: `still`.",)
+    assert found.warnings == (
+        "Left out, as they never change: `still`.", "Left out, as they are not numbers: `note`.",
+    )  # fmt: skip
     assert found.lengths.tolist() == LENGTHS.tolist()
     assert not found.ordered
     torch.testing.assert_close(
@@ -135,6 +137,35 @@ def test_an_npz_that_is_none_is_said(arrays: dict[str, Any], says: str, tmp_path
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InvalidInput, match=says):
         read_recordings(tmp_path / "a.npz")
+
+
+def test_csvs_as_they_are_written(tmp_path: Path) -> None:
+    path, wanted = tmp_path / "a.csv", _table()
+    wanted.to_csv(path, sep=";", encoding="utf-8-sig")  # with an index, which has no name
+    found = read_recordings(path, group="run")
+    assert found.columns == ("x", "y")
+    wanted.assign(clock=range(len(wanted))).to_csv(path, index=False)
+    assert any("`clock` grows" in said for said in read_recordings(path, group="run").warnings)
+    pd.DataFrame({"height": np.arange(40.0) % 7}).to_csv(path, index=False)
+    one = read_recordings(path, length=3)
+    assert one.columns == ("height",)
+    assert one.warnings == ("The last 1 rows do not fill a piece, and are left out.",)
+    for text, says in (
+        ("", "`data`"), ("x,x\n1,2\n", "a name of its own"), ("run,x\n,1\na,2\n", "without gaps"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(InvalidInput, match=says):
+            read_recordings(path, group="run" if "run" in text else None, length=None)
+
+
+def test_changes_that_single_precision_loses_are_refused(tmp_path: Path) -> None:
+    for arrays in (
+        {f"{i}": piece + 1e8 for i, piece in enumerate(PIECES)},
+        {f"{i}": piece * 1e39 for i, piece in enumerate(PIECES)},
+    ):
+        np.savez(tmp_path / "a.npz", **arrays)
+        with pytest.raises(InvalidInput, match=r"not small beside their size.*`x0`"):
+            read_recordings(tmp_path / "a.npz")
 
 
 def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
