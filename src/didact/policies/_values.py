@@ -85,20 +85,30 @@ def _solve(
     """(1 − γ P_π)⁻¹ right, or with the transposed matrix."""
     steps = torch.einsum("sa,sat->st", rows, mdp.transition)
     one = torch.eye(len(steps), dtype=steps.dtype)
-    if mdp.discount == 1.0:
-        leads, ends = steps.detach() > 0, steps.detach().sum(-1) < 1 - 1 / LONGEST
+    if mdp.discount < 1.0:
+        return _solved(one - mdp.discount * steps, right, backwards)
+    leads, ends = steps.detach() > 0, steps.detach().sum(-1) < 1 - 1 / LONGEST
+    if not bool(ends.all()):
         endless = closure(leads.T, ~closure(leads.T, ends))
         if bool((endless & (everywhere | closure(leads, mdp.start > 0))).any()):
             raise _never()
         steps, right = steps * ~endless * ~endless[:, None], right * ~endless
-        try:
-            lengths = torch.linalg.solve(one - steps.detach(), torch.ones_like(mdp.start))
-        except RuntimeError:
-            raise _never() from None
-        if not bool(((lengths >= 0) & (lengths <= LONGEST)).all()):
-            raise _never()
-    matrix = one - mdp.discount * steps
-    found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
+    if backwards:
+        found = _solved(one - steps, right, backwards)
+        lengths = found.detach().sum().expand(1)
+    else:
+        both = _solved(one - steps, torch.stack([right, torch.ones_like(right)], 1), backwards)
+        found, lengths = both[:, 0], both[:, 1].detach()
+    if not bool(((lengths >= 0) & (lengths <= LONGEST)).all()):
+        raise _never()
+    return found
+
+
+def _solved(matrix: Tensor, right: Tensor, backwards: bool) -> Tensor:
+    try:
+        found: Tensor = torch.linalg.solve(matrix.T if backwards else matrix, right)
+    except RuntimeError:
+        raise _never() from None
     return found
 
 
