@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +15,49 @@ from torch import nn
 
 from .._checks import Diverged
 from ..runs import write_atomic
-from ._measure import calls_of, measure, own_pace, value
+from ._measure import approaches, calls_of, measure, own_pace, value
 from ._train import Pieces, Steps, network, train
 
-PARTS = ("train", "validation", "test")
 
+def run_cell(
+    config: dict[str, Any], own: Path, *, data: str, logs: str, device: str
+) -> dict[str, Any]:
+    """Train a candidate once; a divergence in training is a result.
 
-def run_cell(config: dict[str, Any], own: Path, *, data: str, logs: str) -> dict[str, Any]:
-    """Train a candidate once; a divergence is a result.
-
-    A final run leaves ``measured.npz`` (see :class:`Measured`, of validation and test) and
-    ``model.pt``.
+    A final run leaves ``measured.npz`` (see :class:`Measured`, of the test; of validation what
+    chooses) and ``model.pt``. What diverges on test trajectories is an error, and no reason to
+    leave a run out.
 
     Args:
         config: what to do.
         own: the run's folder.
         data: the file of the recordings' parts.
         logs: where TensorBoard's logs go.
+        device: where to train.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _run(config, own, torch.load(data, weights_only=True), Path(logs))
-    except Diverged as error:
-        return {"value": None, "curve": [], "budget": None, "error": str(error)}
+        return _run(config, own, torch.load(data, weights_only=True), Path(logs), device)
     finally:
         torch.set_num_threads(threads)
 
 
 def _run(
-    config: dict[str, Any], own: Path, parts: dict[str, Pieces], logs: Path
+    config: dict[str, Any], own: Path, parts: dict[str, Pieces], logs: Path, device: str
 ) -> dict[str, Any]:  # fmt: skip
-    steps = Steps(config["shortest"], config["horizon"])
-    device, context = torch.device(config["device"]), config["context"]
+    steps, context = Steps(config["shortest"], config["horizon"]), config["context"]
     parts = {name: (x.to(device), n.to(device)) for name, (x, n) in parts.items()}
-    judged = partial(value, steps=steps, context=context)
     log, close = _writer(config, logs) if config["final"] else (None, lambda: None)
     try:
         trained = train(
             steps, config["settings"], parts["train"],
-            lambda model: judged(
-                model, frames=parts["validation"][0], lengths=parts["validation"][1]
-            ),
-            epochs=config["epochs"], context=context, seed=config["seed"], device=device, log=log,
+            lambda model: value(model, steps, *parts["validation"], context),
+            epochs=config["epochs"], context=context, seed=config["seed"],
+            device=torch.device(device), log=log,
         )  # fmt: skip
+    except Diverged as error:
+        return {"value": None, "curve": [], "budget": None, "error": str(error)}
     finally:
         close()
     budget = None
@@ -73,11 +71,11 @@ def _run(
 def _keep(
     own: Path, model: nn.Module, steps: Steps, parts: dict[str, Pieces], context: int
 ) -> None:  # fmt: skip
-    arrays: dict[str, Any] = {}
     grid = calls_of(longest(parts, context))
-    for name in PARTS[1:]:
-        found = measure(model, steps, *parts[name], context, grid)
-        arrays |= {f"{name}_{field}": array for field, array in found._asdict().items()}
+    found = measure(model, steps, *parts["test"], context, grid)
+    arrays = {f"test_{field}": array for field, array in found._asdict().items()}
+    still, end, _ = approaches(model, *parts["validation"], context, grid[-1])
+    arrays |= {"validation_still": still, "validation_end": end}
     own.mkdir(parents=True, exist_ok=True)
     with open(own / "measured.npz", "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

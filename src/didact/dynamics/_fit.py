@@ -137,7 +137,10 @@ def fit_dynamics(
         (home / "state").mkdir(exist_ok=True)
         save_parts(home / "state" / "parts.pt", parts)
         cell = partial(
-            run_cell, data=str(home / "state" / "parts.pt"), logs=str(home / "tensorboard")
+            run_cell,
+            data=str(home / "state" / "parts.pt"),
+            logs=str(home / "tensorboard"),
+            device=device,
         )
         stored = Stored(
             home, cell, jobs, total=len(candidates) * (seeds + (trials if trials > 1 else 0)),
