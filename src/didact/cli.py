@@ -222,19 +222,25 @@ def _add_fit_dynamics(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "at as many calls, and leave the better one. A command that was interrupted goes on where "
         "it was when it is given again.",
     )
-    fit.add_argument("data", metavar="DATA", help="trajectories: .npz, or .csv of states")
+    fit.add_argument(
+        "data", metavar="DATA", help="trajectories: .npz, or a table of states (.csv, .parquet)"
+    )
     fit.add_argument(
         "--horizon", type=int, required=True, metavar="H", help="the longest skip, in frames"
     )
     fit.add_argument(
         "--state", action="append", default=[], metavar="PATTERN",
-        help="columns of a csv that are the state, a name or a glob; repeatable; default: all "
+        help="columns of a table that are the state, a name or a glob; repeatable; default: all "
         "numbers",
     )  # fmt: skip
-    fit.add_argument("--group", metavar="COL", help="the column of a csv that names trajectories")
+    fit.add_argument("--group", metavar="COL", help="the column of a table that names trajectories")
     fit.add_argument(
-        "--length", type=int, metavar="N", help="without --group: cut a csv into pieces of N rows"
+        "--length", type=int, metavar="N", help="without --group: cut a table into pieces of N rows"
     )
+    fit.add_argument(
+        "--calls", type=int, metavar="N", help="calls to compare at; default: as many as adaptive "
+        "steps need",
+    )  # fmt: skip
     fit.add_argument(
         "--context", type=int, default=1, metavar="K", help="frames to look at; default: 1"
     )
@@ -260,8 +266,8 @@ def _fit_dynamics(options: argparse.Namespace, command: str) -> None:
     from .dynamics import fit_dynamics
 
     names = (
-        "horizon", "state", "group", "length", "context", "seeds", "trials", "epochs", "out",
-        "device", "quick", "jobs",
+        "horizon", "state", "group", "length", "calls", "context", "seeds", "trials", "epochs",
+        "out", "device", "quick", "jobs",
     )  # fmt: skip
     found = fit_dynamics(
         options.data, command=command, **{name: getattr(options, name) for name in names}

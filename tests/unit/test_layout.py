@@ -7,9 +7,12 @@ import didact
 
 ROOT = Path(didact.__file__).parent
 SHARED = {"_checks", "_params"}
+OF_FILES = SHARED | {"_table", "_bootstrap", "runs", "export"}
 MAY_USE = {
     "_checks": set(),
     "_params": {"_checks"},
+    "_table": {"_checks"},
+    "_bootstrap": {"_checks"},
     "unroll": SHARED,
     "privileged": SHARED | {"unroll"},
     "policies": SHARED,
@@ -18,8 +21,8 @@ MAY_USE = {
     "tasks": SHARED,
     "runs": SHARED,
     "export": SHARED | {"runs"},
-    "hindsight": SHARED | {"unroll", "privileged", "agreement", "runs", "export"},
-    "dynamics": SHARED | {"skips", "runs", "export"},
+    "hindsight": OF_FILES | {"unroll", "privileged", "agreement"},
+    "dynamics": OF_FILES | {"skips"},
     "studies": SHARED
     | {"unroll", "privileged", "policies", "skips", "agreement", "tasks", "runs", "export"},
     "cli": {"_checks", "dynamics", "hindsight", "policies", "tasks", "runs", "studies"},

@@ -3,7 +3,7 @@
 - :func:`fit_dynamics`: fixed steps and adaptive skip intervals on the same recordings, compared
   where both may call their model as often; a report, and the model of the better.
 - :func:`dynamics_report`: the page, from ``metrics.json`` alone.
-- :func:`read_recordings`: ``.npz`` of states or pictures, ``.csv`` of states.
+- :func:`read_recordings`: ``.npz`` of states or pictures, a table of states.
 - :class:`Unrolled`: a model applied to its own predictions, as one module to export.
 """
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from .._checks import Diverged
 from ..runs import write_atomic
-from ._measure import approaches, calls_of, measure, own_pace, value
+from ._measure import approaches, calls_of, example, measure, own_pace, value
 from ._train import Pieces, Steps, network, train
 
 
@@ -52,7 +52,7 @@ def _run(
     try:
         trained = train(
             steps, config["settings"], parts["train"],
-            lambda model: value(model, steps, *parts["validation"], context),
+            lambda model: value(model, steps, *parts["validation"], context, config["calls"]),
             epochs=config["epochs"], context=context, seed=config["seed"],
             device=torch.device(device), log=log,
         )  # fmt: skip
@@ -65,7 +65,9 @@ def _run(
         calls, _ = own_pace(trained.model, steps, *parts["train"], context)
         budget = math.ceil(np.quantile(calls, 0.99)) + 1
         _keep(own, trained.model, steps, parts, context)
-    return {"value": min(trained.curve), "curve": trained.curve, "budget": budget, "error": None}
+    return {
+        "value": trained.value, "curve": trained.curve, "budget": budget, "error": None
+    }  # fmt: skip
 
 
 def _keep(
@@ -76,6 +78,7 @@ def _keep(
     arrays = {f"test_{field}": array for field, array in found._asdict().items()}
     still, end, _ = approaches(model, *parts["validation"], context, grid[-1])
     arrays |= {"validation_still": still, "validation_end": end}
+    arrays |= example(model, steps, *parts["test"], context)
     own.mkdir(parents=True, exist_ok=True)
     with open(own / "measured.npz", "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import __version__
 from .._checks import DidactError, check_integer, invalid
@@ -26,15 +27,15 @@ from ..runs import (
     write_json,
 )
 from ._cell import load_model, longest, run_cell, save_parts
-from ._judge import Candidate, judge
+from ._judge import judge
 from ._measure import calls_of
-from ._models import Unrolled
+from ._models import InUnits, Unrolled
 from ._recordings import Recordings, read_recordings
 from ._report import FORMAT, dynamics_report
-from ._train import BATCH, CLIP, MAPS, PICTURES_BATCH, WIDTH, Pieces, Steps, tried
+from ._rounds import trained_runs, unfinished
+from ._train import BATCH, CLIP, MAPS, PICTURES_BATCH, WIDTH, Pieces, Steps
 
 EPOCHS, QUICK_EPOCHS = 100, 20
-FIRST_TRIAL_SEED = 1000
 SPLIT_SEED = 0
 ADAPTIVE = "adaptive"
 ASKED = ("sha256", "columns", "group", "length", "horizon", "context")
@@ -47,6 +48,7 @@ def fit_dynamics(
     state: Sequence[str] = (),
     group: str | None = None,
     length: int | None = None,
+    calls: int | None = None,
     context: int = 1,
     seeds: int = 3,
     trials: int = 4,
@@ -62,17 +64,20 @@ def fit_dynamics(
     Candidates are steps of 1, 2, 4, … frames up to the horizon, and adaptive ones
     (:func:`didact.skips.skip_loss`), with the same network, settings tried and epochs. A model is
     applied to its own predictions from the first frame on; its *end error* is the least distance to
-    the last frame that it comes to with so many calls. Settings and the fixed step are chosen on
-    validation trajectories; the verdict is on test trajectories, at as many calls for both.
+    the last frame that it comes to with so many calls. Settings, epochs and the fixed step are
+    chosen on validation trajectories; the verdict is on test trajectories, at as many calls for
+    both.
 
     A run that was killed goes on where it was when called again, and ends with the same
     ``metrics.json``.
 
     Args:
-        data: ``.npz`` of states or pictures, ``.csv`` of states: :func:`read_recordings`.
+        data: ``.npz`` of states or pictures, a table of states: :func:`read_recordings`.
         horizon: H, the longest skip, in frames; 2 or more.
-        state, group, length: of a csv: columns of the state, column that says which trajectory, or
-            rows of a piece.
+        state, group, length: of a table: columns of the state, column that says which trajectory,
+            or rows of a piece.
+        calls: at how many calls to compare, and to choose. ``None``: in how many the adaptive
+            models come through 99 of 100 training trajectories, and one more.
         context: k, frames that a model looks at, and starts from.
         seeds: final runs of each candidate.
         trials: settings tried per candidate, the defaults among them.
@@ -96,6 +101,8 @@ def fit_dynamics(
     check_integer("horizon", horizon, at_least=2)
     for name, number in (("context", context), ("seeds", seeds), ("trials", trials)):
         check_integer(name, number)
+    if calls is not None:
+        check_integer("calls", calls)
     if isinstance(state, str):
         raise invalid("state", "a list of strings, not one string", state)
     epochs = check_integer(
@@ -115,7 +122,11 @@ def fit_dynamics(
         raise invalid("horizon", rule, horizon)
     parts = split(recordings)
     _check_parts(parts, recordings, context)
-    trials = 1 if quick else trials
+    most = longest(parts, context)
+    if calls is not None and calls > most:
+        rule = f"at most the frames that the longest trajectory has to come, {most}"
+        raise invalid("calls", rule, calls)
+    trials, asked = 1 if quick else trials, calls
     candidates = {ADAPTIVE: Steps(1, horizon)} | {
         f"every {n}": Steps(n, n) for n in calls_of(horizon)
     }
@@ -124,6 +135,7 @@ def fit_dynamics(
         "sha256": recordings.sha256,
         "columns": None if recordings.columns is None else list(recordings.columns),
         "frame": list(recordings.frames.shape[2:]),
+        "unit": recordings.unit,
         "group": group,
         "length": length,
         "horizon": horizon,
@@ -151,20 +163,32 @@ def fit_dynamics(
             "device": torch.device(device).type, "batch": [BATCH, PICTURES_BATCH, CLIP],
             "width": [WIDTH, MAPS], "didact": __version__, "torch": torch.__version__,
         }  # fmt: skip
+        out_of: list[str] = []
         with stored.progress:
-            chosen = _search(stored, candidates, trials, shared)
-            final = _final(stored, candidates, chosen, seeds, shared)
-        found = judge(final, ADAPTIVE, demonstration=quick)
+            fixed = {name: steps for name, steps in candidates.items() if steps.fixed}
+            final = trained_runs(
+                stored, {ADAPTIVE: candidates[ADAPTIVE]}, trials, seeds, shared | {"calls": calls},
+                out_of,
+            )  # fmt: skip
+            if calls is None:
+                budgets = [record["budget"] for record in final[ADAPTIVE].records.values()]
+                calls = min(int(np.median(budgets)), most)
+            final |= trained_runs(stored, fixed, trials, seeds, shared | {"calls": calls}, out_of)
+        found = judge(
+            final, ADAPTIVE, calls, ordered=recordings.ordered, demonstration=quick
+        )  # fmt: skip
         winner, seed = found["deployed"]["candidate"], found["deployed"]["seed"]
         own = final[winner].folders[seed]
         model = load_model(own, parts["train"], context)
+        model = model if recordings.unit == 1 else InUnits(model, recordings.unit)
         for name in ("metrics.json", "report.html"):  # of an earlier command, and another model
             (home / name).unlink(missing_ok=True)
         steps = {**found["deployed"], "shortest": final[winner].steps.shortest}
         said = _export(
-            home, model, parts["validation"], context, found["calls"], {**facts, **steps}
-        )
-        facts["warnings"] = [*recordings.warnings, *said]
+            home, model, parts["validation"][0] * recordings.unit, context, calls,
+            {**facts, **steps},
+        )  # fmt: skip
+        facts["warnings"] = [*recordings.warnings, *out_of, *unfinished(final), *said]
         metrics: dict[str, Any] = {
             "format": FORMAT,
             "didact": __version__,
@@ -172,10 +196,10 @@ def fit_dynamics(
             "versions": versions(),
             "data": facts,
             "settings": {
-                "quick": quick, "trials": trials, "epochs": epochs, "seeds": list(range(seeds)),
-                "device": device,
+                "quick": quick, "calls": asked, "trials": trials, "epochs": epochs,
+                "seeds": list(range(seeds)), "device": device,
             },
-            "grid": calls_of(longest(parts, context)),
+            "grid": calls_of(most),
             **found,
         }  # fmt: skip
         # The metrics last: whoever finds them finds the model and the page that they describe.
@@ -198,78 +222,12 @@ def split(recordings: Recordings) -> dict[str, Pieces]:
     }
 
 
-def _config(
-    name: str,
-    steps: Steps,
-    settings: dict[str, Any],
-    seed: int,
-    shared: dict[str, Any],
-    final: bool,
-) -> dict[str, Any]:
-    return {
-        **shared, "candidate": name, "shortest": steps.shortest, "horizon": steps.horizon,
-        "settings": settings, "seed": seed, "final": final,
-    }  # fmt: skip
-
-
-def _search(
-    stored: Stored, candidates: dict[str, Steps], trials: int, shared: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The settings of each candidate with the least validation error."""
-    every = {name: tried(steps, trials) for name, steps in candidates.items()}
-    if trials == 1:
-        return {name: settings[0] for name, settings in every.items()}
-    configs = {
-        (name, k): _config(name, candidates[name], one, FIRST_TRIAL_SEED + k, shared, False)
-        for name, settings in every.items()
-        for k, one in enumerate(settings)
-    }
-    records = dict(zip(configs, stored.run(list(configs.values())), strict=True))
-    chosen = {}
-    for name, settings in every.items():
-        values = [records[name, k]["value"] for k in range(trials)]
-        done = [k for k in range(trials) if values[k] is not None]
-        if not done:
-            raise DidactError(f"Every trial of `{name}` diverged: {records[name, 0]['error']}")
-        chosen[name] = settings[min(done, key=lambda k: values[k])]
-    return chosen
-
-
-def _final(
-    stored: Stored, candidates: dict[str, Steps], chosen: dict[str, dict[str, Any]], seeds: int,
-    shared: dict[str, Any],
-) -> dict[str, Candidate]:  # fmt: skip
-    configs = {
-        (name, seed): _config(name, steps, chosen[name], seed, shared, True)
-        for name, steps in candidates.items()
-        for seed in range(seeds)
-    }
-    records = dict(zip(configs, stored.run(list(configs.values())), strict=True))
-    found = {}
-    for name, steps in candidates.items():
-        mine = [records[name, seed] for seed in range(seeds)]
-        done = [seed for seed in range(seeds) if mine[seed]["error"] is None]
-        if not done:
-            raise DidactError(f"Every final run of `{name}` diverged: {mine[0]['error']}")
-        folders = {seed: stored.folder(configs[name, seed]) for seed in done}
-        measured = []
-        for folder in folders.values():
-            with np.load(folder / "measured.npz", allow_pickle=False) as arrays:
-                measured.append({field: arrays[field] for field in arrays.files})
-        found[name] = Candidate(
-            steps, chosen[name], {seed: mine[seed] for seed in done}, folders, measured,
-            [record["error"] for record in mine if record["error"]],
-        )  # fmt: skip
-    return found
-
-
 def _export(
-    home: Path, model: Any, example: Pieces, context: int, calls: int, facts: dict[str, Any]
+    home: Path, model: Any, frames: Tensor, context: int, calls: int, facts: dict[str, Any]
 ) -> list[str]:
     """Step and rollout, each in two forms; what is to be said of them."""
-    frames, _ = example
     x = frames[:4, 0] if context == 1 else frames[:4, :context]
-    names = ("candidate", "seed", "shortest", "horizon", "columns", "frame", "context")
+    names = ("candidate", "seed", "shortest", "horizon", "columns", "frame", "unit", "context")
     mapping = {name: facts[name] for name in names} | {"calls": calls}
     save_tensor_onnx(model, x, home / "step.onnx")
     save_pt2(model, [x], home / "step.pt2", mapping=mapping)

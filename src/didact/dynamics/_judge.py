@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
+from .._bootstrap import Interval, paired_bootstrap
+from ._example import shown
 from ._train import Steps
 
 LEVEL = 0.95
-DRAWS = 2000
 FEWEST = 10
 """Test trajectories of a verdict; with two runs or more of each."""
 BOOTSTRAP_SEED = 0
@@ -49,29 +49,43 @@ class Candidate:
         """Their mean, as a share of standing still's."""
         return float(self.end(part, calls).mean() / self.measured[0][f"{part}_still"].mean())
 
+    def best(self, calls: int) -> int:
+        """The seed that comes nearest in validation."""
+        return list(self.records)[int(self.end("validation", calls).mean(1).argmin())]
+
+    def example(self, calls: int) -> dict[str, NDArray[Any]]:
+        """What that run makes of one trajectory: ``recorded``, ``made``, ``at``."""
+        arrays = self.measured[list(self.records).index(self.best(calls))]
+        return {name: arrays[f"example_{name}"] for name in ("recorded", "made", "at")}
+
 
 def judge(
-    candidates: dict[str, Candidate], adaptive: str, *, demonstration: bool
-) -> dict[str, Any]:
+    candidates: dict[str, Candidate], adaptive: str, calls: int, *, ordered: bool,
+    demonstration: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Adaptive steps against the fixed ones that validation likes best, at as many calls.
 
-    The calls are those in which adaptive steps come through 99 of 100 training trajectories, and
-    one more; the median of the runs, but no more than the longest trajectory has frames to come.
+    Args:
+        candidates: with one fixed step at least.
+        adaptive: whose name is no fixed step's.
+        calls: at which to compare.
+        ordered: whether trajectories are pieces of one recording: neighbours are drawn together.
+        demonstration: say so.
     """
     ours = candidates[adaptive]
     most = ours.measured[0]["test_end"].shape[1]
-    calls = min(int(np.median([r["budget"] for r in ours.records.values()])), most)
     fixed = {name: of for name, of in candidates.items() if name != adaptive}
     rival = min(fixed, key=lambda name: fixed[name].share("validation", calls))
+    theirs = fixed[rival]
     still = ours.measured[0]["test_still"]
-    low, high = interval(fixed[rival].end("test", calls), ours.end("test", calls), still)
-    gain = fixed[rival].share("test", calls) - ours.share("test", calls)
-    kind = "adaptive" if low > 0 else "fixed" if high < 0 else "undecided"
-    if len(still) < FEWEST or min(len(ours.measured), len(fixed[rival].measured)) < 2:
+    gain = interval(theirs.end("test", calls), ours.end("test", calls), still, ordered=ordered)
+    kind = "adaptive" if gain.low > 0 else "fixed" if gain.high < 0 else "undecided"
+    errors = {name: candidates[name].share("test", calls) for name in (adaptive, rival)}
+    if len(still) < FEWEST or min(len(ours.measured), len(theirs.measured)) < 2:
         kind = "few"  # so few are more alike than those to come
-    elif min(ours.share("test", calls), fixed[rival].share("test", calls)) >= 1:
+    elif min(errors.values()) >= 1:
         kind = "neither"
-    told = {
+    told: dict[str, dict[str, Any]] = {
         name: {
             "shortest": of.steps.shortest,
             "horizon": of.steps.horizon,
@@ -90,40 +104,53 @@ def judge(
         }
         for name, of in candidates.items()
     }
-    best = min((adaptive, rival), key=lambda name: candidates[name].share("validation", calls))
-    runs = candidates[best].records
+    level = max(errors.values())
+    needed = {
+        name: next(e for e, end in enumerate(told[name]["ends"], start=1) if end <= level)
+        for name in errors
+    }
+    best = min(errors, key=lambda name: candidates[name].share("validation", calls))
     return {
         "calls": calls,
         "rival": rival,
         "candidates": told,
-        "deployed": {"candidate": best, "seed": min(runs, key=lambda s: runs[s]["value"])},
+        "deployed": {"candidate": best, "seed": candidates[best].best(calls)},
+        "example": shown({name: candidates[name].example(calls) for name in errors}),
         "verdict": {
-            "kind": kind, "gain": gain, "low": low, "high": high, "level": LEVEL,
+            "kind": kind, "gain": gain.mean, "low": gain.low, "high": gain.high, "level": LEVEL,
+            "needed": needed,
             "sentence": ("Demonstration. " if demonstration else "")
-            + _sentence(kind, told, adaptive, rival, calls, (gain, low, high)),
+            + _sentence(kind, errors, calls, gain, needed),
         },
     }  # fmt: skip
 
 
 def interval(
-    rival: NDArray[np.float64], ours: NDArray[np.float64], still: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Of ``mean(rival − ours) / mean(still)``; trajectories and runs drawn with replacement."""
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    found = np.empty(DRAWS)
-    for draw in range(DRAWS):
-        rows = rng.integers(len(still), size=len(still))
-        theirs = rng.integers(len(rival), size=len(rival))
-        mine = rng.integers(len(ours), size=len(ours))
-        gain = rival[theirs][:, rows].mean() - ours[mine][:, rows].mean()
-        found[draw] = gain / still[rows].mean()
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
-    # What is drawn from n varies by (n − 1) / n of what n were drawn from, and n are not many.
-    n = len(still)
-    wider = math.sqrt(n / (n - 1)) * float(student_t.ppf(1 - tail, n - 1) / norm.ppf(1 - tail))
-    middle = float((rival.mean() - ours.mean()) / still.mean())
-    return middle - wider * (middle - float(low)), middle + wider * (float(high) - middle)
+    rival: NDArray[np.float64], ours: NDArray[np.float64], still: NDArray[np.float64], *,
+    ordered: bool = False,
+) -> Interval:  # fmt: skip
+    """Of ``mean(rival − ours) / mean(still)``, over trajectories and runs.
+
+    Args:
+        rival, ours: end errors, ``[seeds, n]``; of runs beyond the fewer there is no pair.
+        still: ``[n]``.
+        ordered: draw n^⅓ neighbours together.
+    """
+    pairs, n = min(len(rival), len(ours)), len(still)
+    groups = np.arange(n) // math.ceil(n ** (1 / 3)) if ordered else None
+    difference = (rival[:pairs] - ours[:pairs]) / still.mean()
+    return paired_bootstrap(difference, groups=groups, level=LEVEL, seed=BOOTSTRAP_SEED)
+
+
+def still_improving(curve: Sequence[float | None]) -> bool:
+    """Whether the best epoch is one of the last twentieth.
+
+    Example:
+        >>> still_improving([3.0, 2.0, None, 1.0]), still_improving([3.0, 1.0, 2.0])
+        (True, False)
+    """
+    known = [math.inf if value is None else value for value in curve]
+    return known.index(min(known)) >= len(known) - max(1, len(known) // 20)
 
 
 def _own(of: Candidate) -> float:
@@ -148,15 +175,15 @@ def _skips(of: Candidate) -> list[int]:
 
 
 def _sentence(
-    kind: str, told: dict[str, Any], adaptive: str, rival: str, calls: int,
-    found: tuple[float, float, float],
-) -> str:  # fmt: skip
-    ours, theirs = told[adaptive]["at_calls"], told[rival]["at_calls"]
-    gain, low, high = found
+    kind: str, errors: dict[str, float], calls: int, gain: Interval, needed: dict[str, int]
+) -> str:
+    (adaptive, ours), (rival, theirs) = errors.items()
     numbers = (
         f"with {calls} calls of the model the end error is {ours:.3f} of standing still's by "
-        f"adaptive steps and {theirs:.3f} by the best fixed ones ({rival}); difference {gain:.3f} "
-        f"({LEVEL:.0%} interval {low:.3f} … {high:.3f})."
+        f"adaptive steps and {theirs:.3f} by the best fixed ones ({rival}); difference "
+        f"{gain.mean:.3f} ({LEVEL:.0%} interval {gain.low:.3f} … {gain.high:.3f}). To come to "
+        f"{max(ours, theirs):.3f} adaptive steps take {needed[adaptive]} calls, {rival} "
+        f"{needed[rival]}."
     ).replace("-", "−")
     said = {
         "adaptive": "Adaptive steps come nearer to where trajectories end: ",

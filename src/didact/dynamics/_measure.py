@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..skips import aligned_loss, rollout, skip_loss, squared_error
+from ..skips import rollout, skip_loss, squared_error
 from ._models import OfStates
 from ._train import Steps, loss_of
 
@@ -75,10 +76,16 @@ def approaches(
 
 
 def value(
-    model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
+    model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int,
+    calls: int | None = None,
 ) -> float:  # fmt: skip
-    """What is chosen by: mean end error at the model's own pace, as a share of standing still's."""
-    own, _ = own_pace(model, steps, frames, lengths, context)
+    """What is chosen by: mean end error as a share of standing still's.
+
+    With so many calls; ``None``: as many as the model needs at its own pace.
+    """
+    own = np.full(len(frames), calls)
+    if calls is None:
+        own, _ = own_pace(model, steps, frames, lengths, context)
     still, end, _ = approaches(model, frames, lengths, context, int(own.max()))
     return float(end[np.arange(len(own)), own - 1].mean() / still.mean())
 
@@ -89,28 +96,50 @@ def measure(
     """Everything, with up to ``grid[-1]`` calls."""
     own, skips = own_pace(model, steps, frames, lengths, context)
     still, end, made = approaches(model, frames, lengths, context, grid[-1])
-    path = np.array(
+    path = np.stack(
         [
-            [
-                _path(model, frames[i, context - 1 : n], made[i], min(calls, n - context))
-                for calls in grid
-            ]
+            _paths(model, frames[i, context:n], made[i])[[min(e, n - context) - 1 for e in grid]]
             for i, n in enumerate(lengths.tolist())
         ]
     )
     return Measured(still, end, path, own, skips)
 
 
-def _path(model: nn.Module, frames: Tensor, made: Tensor, calls: int) -> float:
-    replayed = iter(made[:calls])
-    if not bool(made[:calls].isfinite().all()):
-        return float("inf")
+def _paths(model: nn.Module, frames: Tensor, made: Tensor) -> Floats:
+    """Path error with at most 1, 2, … calls, as many as there are frames: by dynamic programming.
+
+    The least mean over ``t_1 < … < t_k``, the last of the frames, of the distances of the k first
+    predictions; ``D_k(t) = L(x̂_k, x_t) + min_{s < t} D_{k−1}(s)``.
+    """
+    far = distance(model)
+    before = torch.zeros(len(frames), device=frames.device, dtype=torch.float64)
+    means = []
+    for k, one in enumerate(made[: len(frames)], start=1):
+        cost = far(one.expand_as(frames), frames).flatten(1).mean(1).double()
+        total = cost.nan_to_num(torch.inf, posinf=torch.inf) + before
+        means.append(float(total[-1]) / k)
+        before = F.pad(total.cummin(0).values[:-1], (1, 0), value=torch.inf)
+    return np.minimum.accumulate(np.array(means))
+
+
+def example(
+    model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
+) -> dict[str, NDArray[Any]]:
+    """The first trajectory: recorded, predicted, and which frame each prediction is taken for."""
+    n = int(lengths[0])
+    frames = frames[:1, :n]
     with torch.no_grad():
-        found = aligned_loss(
-            lambda x: next(replayed).unsqueeze(0), frames.unsqueeze(0), horizon=len(frames),
-            steps=calls, loss=distance(model),
+        found = skip_loss(
+            model, frames, horizon=steps.horizon, shortest=steps.shortest, loss=loss_of(model),
+            context=context,
         )  # fmt: skip
-    return float(found.loss)
+        first = frames[:, 0] if context == 1 else frames[:, :context]
+        made = rollout(model, first, found.evaluations, context=context)[0, context:]
+    return {
+        "example_recorded": frames[0].cpu().numpy(),
+        "example_made": made.cpu().numpy(),
+        "example_at": found.matched[:, 0].cpu().numpy(),
+    }
 
 
 def calls_of(longest: int) -> list[int]:

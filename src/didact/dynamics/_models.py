@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 
 class OfStates(nn.Module):
@@ -66,8 +67,26 @@ class OfPictures(nn.Module):
         return found
 
 
+class InUnits(nn.Module):
+    """A model of numbers in [0, 1] for pictures of bytes: ``x ↦ u · f(x / u)``.
+
+    Args:
+        model: of pictures in [0, 1].
+        unit: u, 255.
+    """
+
+    def __init__(self, model: nn.Module, unit: int) -> None:
+        super().__init__()
+        self.model, self.unit = model, unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Floats in and out, in the recordings' units."""
+        found: Tensor = self.model(x / self.unit) * self.unit
+        return found
+
+
 class Unrolled(nn.Module):
-    """A model applied to its own predictions, so many times.
+    """A model applied to its own predictions, so many times; exported as one loop.
 
     Args:
         model: ``[n, *frame]``, with a context ``[n, k, *frame]``, to ``[n, *frame]``.
@@ -85,9 +104,17 @@ class Unrolled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What is predicted, ``[n, steps, *frame]``; which moment each shows is the model's."""
+        if torch.compiler.is_exporting():
+            _, made = scan(self._step, x, x.new_zeros(self.steps, 1))
+            out: Tensor = made.transpose(0, 1)
+            return out
         found = []
         for _ in range(self.steps):
-            made = self.model(x)
+            x, made = self._step(x, None)
             found.append(made)
-            x = made if self.context == 1 else torch.cat([x[:, 1:], made.unsqueeze(1)], 1)
         return torch.stack(found, 1)
+
+    def _step(self, x: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+        made: Tensor = self.model(x)
+        after = made if self.context == 1 else torch.cat([x[:, 1:], made.unsqueeze(1)], 1)
+        return after, made.clone()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import check_integer, extra, invalid, listed
+from .._table import numbers, read_table
 
 FEWEST = 10
 """Trajectories: two of ten for validation, two for the test."""
@@ -36,6 +36,7 @@ class Recordings:
         ordered: whether the trajectories are pieces of one recording, in its order.
         sha256: of the file.
         warnings: what was left out.
+        unit: what 1 was in the file: 255 of pictures of bytes.
     """
 
     frames: Tensor
@@ -44,6 +45,7 @@ class Recordings:
     ordered: bool
     sha256: str
     warnings: tuple[str, ...] = ()
+    unit: int = 1
 
     def only(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Some of them: frames and lengths."""
@@ -57,14 +59,15 @@ def read_recordings(
     """Read trajectories from a file.
 
     Args:
-        path: ``.npz`` or ``.csv``. In an npz, ``frames`` is ``[B, T, *frame]`` with ``lengths``
-            ``[B]`` (all T by default), or ``[Σ lengths, *frame]``, one trajectory after the other;
-            without ``frames`` every array is a trajectory ``[T, *frame]``. A frame is a state
-            ``[D]`` or a picture ``[C, height, width]``, of bytes or in [0, 1].
-        state: names or globs of the columns of a csv that are the state; by default all that are
+        path: ``.npz``, or a table: ``.csv`` or ``.parquet``. In an npz, ``frames`` is
+            ``[B, T, *frame]`` with ``lengths`` ``[B]`` (all T by default), or
+            ``[Σ lengths, *frame]``, one trajectory after the other; without ``frames`` every array
+            is a trajectory ``[T, *frame]``. A frame is a state ``[D]`` or a picture
+            ``[C, height, width]``, of bytes or in [0, 1].
+        state: names or globs of the columns of a table that are the state; by default all that are
             numbers, but for ``group``.
-        group: the column of a csv whose equal values are one trajectory; rows as they stand.
-        length: without ``group``, a csv is one recording, cut into pieces of so many rows.
+        group: the column of a table whose equal values are one trajectory; rows as they stand.
+        length: without ``group``, a table is one recording, cut into pieces of so many rows.
 
     Raises:
         InvalidInput: no such file or column, gaps, too few trajectories, one of a single frame,
@@ -74,12 +77,10 @@ def read_recordings(
     if not path.is_file():
         raise invalid("data", "an existing file", str(path))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         if state or group is not None or length is not None:
-            raise invalid("data", "a .csv where columns, groups or lengths are named", str(path))
+            raise invalid("data", "a table where columns, groups or lengths are named", str(path))
         return _checked(_arrays(path), None, False, sha256, ())
-    if path.suffix != ".csv":
-        raise invalid("data", "a file that ends in .npz or .csv", str(path))
     pieces, columns, warnings = _table(path, tuple(state), group, length)
     return _checked(pieces, columns, group is None, sha256, warnings)
 
@@ -114,39 +115,26 @@ def _table(
 ) -> tuple[list[NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
     with extra("fit"):
         import pandas as pd
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-        delimiter = max(",;\t|", key=head.count)
-        names = [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
-        table = pd.read_csv(
-            path, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True, index_col=False,
-            header=0, names=list(range(len(names))) or None,
-        )  # fmt: skip
-    except (ValueError, csv.Error, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise invalid("data", f"a readable .csv ({error})", str(path)) from error
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise invalid("data", "a .csv in which each column has a name of its own", twice[0])
-    table.columns = pd.Index(names)
-    names = [name for name in names if name]  # an index that was written has none
+    table = read_table(path)
+    names = [str(name) for name in table.columns]
     if group is not None and group not in names:
         raise invalid("group", f"one of the columns {listed(names)}", group)
     if group is not None and length is not None:
         raise invalid("length", "None where a group says what a trajectory is", length)
     if group is not None and bool(table[group].isna().any()):
         raise invalid("group", "a column without gaps", f"{int(table[group].isna().sum())} gaps")
-    numbers = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
-    chosen = numbers
+    countable = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
+    chosen = countable
     if state:
         for pattern in state:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise invalid("state", f"names or globs of the columns {listed(names)}", pattern)
         chosen = [n for n in names if any(fnmatchcase(n, p) for p in state) and n != group]
-        if words := [name for name in chosen if name not in numbers]:
+        if words := [name for name in chosen if name not in countable]:
             raise invalid("state", "columns of numbers", words[0])
     if not chosen:
         raise invalid("state", f"some columns of numbers, of {listed(names)}", list(state))
-    values = table[chosen].to_numpy(np.float64)
+    values = np.column_stack([numbers(table[name]) for name in chosen])
     gaps = (~np.isfinite(values)).sum(0)
     if gaps.any():
         worst = int(gaps.argmax())
@@ -160,10 +148,10 @@ def _table(
     warnings: tuple[str, ...] = ()
     if constant:
         warnings += (f"Left out, as they never change: {listed(constant)}.",)
-    words = [name for name in names if name not in numbers and name != group]
+    words = [name for name in names if name not in countable and name != group]
     if words and not state:
         warnings += (f"Left out, as they are not numbers: {listed(words)}.",)
-    values = table[kept].to_numpy(np.float64)
+    values = values[:, [name in kept for name in chosen]]
     if group is not None:
         rows = table.groupby(group, sort=False).indices.values()
         films = [values[np.sort(each)] for each in rows]
@@ -211,7 +199,7 @@ def _checked(
         columns = tuple(f"x{j}" for j in range(frame[0]))
     lengths = torch.tensor([len(one) for one in made])
     return Recordings(
-        pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256, warnings
+        pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256, warnings, unit
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._checks import invalid
-from ..export import COLOURS, STYLE, Section, bullets, callout, code, figure, page, table
+from ..export import Section, bullets, callout, code, page, table
+from ._figures import curves, example, learning, skips
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-FORMAT = "dynamics 1"
+FORMAT = "dynamics 2"
 KEYS = (
     "command", "versions", "data", "settings", "grid", "calls", "rival", "candidates", "deployed",
-    "verdict",
+    "example", "verdict",
 )  # fmt: skip
 _READ = (
     "A model predicts a frame from the one before; applied to its own predictions, it says where a "
@@ -25,7 +26,7 @@ _READ = (
     "error of a model that stays where it is. The path error is the mean distance along the best "
     "alignment of predictions with ever later frames. Neither asks when the model arrives: an "
     "adaptive model does not say. "
-    "Settings, the fixed step of the verdict and the model that is exported were chosen on "
+    "Settings, epochs, the fixed step of the verdict and the model that is exported were chosen on "
     "validation trajectories; errors on this page, but for learning curves, are of test "
     "trajectories, which had no part in any choice. The interval is over test trajectories and "
     "runs."
@@ -58,7 +59,7 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
         >>> dynamics_report({"format": 1})
         Traceback (most recent call last):
         ...
-        didact._checks.InvalidInput: Parameter `metrics` should be of format 'dynamics 1'. Found 1.
+        didact._checks.InvalidInput: Parameter `metrics` should be of format 'dynamics 2'. Found 1.
     """
     if not isinstance(metrics, dict) or metrics.get("format") != FORMAT:
         found = metrics.get("format") if isinstance(metrics, dict) else metrics
@@ -78,9 +79,10 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
         f"Where does it go? {data['file']}",
         [
             Section("", lead),
-            Section("Error against calls", [_curves(metrics), _table(metrics)]),
-            Section("How far a step goes", _skips(metrics)),
-            Section("Learning curves", _learning(metrics)),
+            Section("Error against calls", [curves(metrics), _table(metrics)]),
+            Section("How far a step goes", skips(metrics)),
+            Section("One trajectory", example(metrics)),
+            Section("Learning curves", learning(metrics)),
             Section("Settings", _settings(metrics)),
             Section("Data", _data(metrics)),
             Section(
@@ -114,53 +116,6 @@ def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _coloured(metrics: dict[str, Any]) -> dict[str, str]:
-    names = list(COLOURS.values())
-    return {name: names[k % len(names)] for k, name in enumerate(metrics["candidates"])}
-
-
-def _axes(size: tuple[float, float], panels: int = 1) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=size, layout="constrained")
-    return drawing, list(drawing.subplots(1, panels, squeeze=False)[0])
-
-
-def _curves(metrics: dict[str, Any]) -> Markup:
-    import matplotlib
-
-    colours = _coloured(metrics)
-    with matplotlib.rc_context(STYLE):
-        drawing, (end, path) = _axes((9, 3.4), 2)
-        for name, of in metrics["candidates"].items():
-            calls = range(1, len(of["ends"]) + 1)
-            style = {"color": colours[name], "linewidth": 2.4 if name == "adaptive" else 1.3}
-            end.plot(calls, of["ends"], label=name, **style)
-            known = [(c, p) for c, p in zip(metrics["grid"], of["paths"], strict=True)
-                     if p is not None]  # fmt: skip
-            path.plot(*zip(*known, strict=True), marker="o", markersize=3, **style)
-        for axes, title in ((end, "end error"), (path, "path error")):
-            axes.axvline(metrics["calls"], color="#8a8f98", linewidth=0.8, linestyle=":")
-            axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter("{x:.0f}")
-            axes.set_xlabel("calls of the model")
-            axes.set_title(f"{title}, share of standing still", fontsize=10)
-            axes.grid(axis="y")
-        low = min(min(of["ends"]) for of in metrics["candidates"].values())
-        if low > 0 and low < 0.05:
-            end.set_yscale("log")
-        end.legend(fontsize=8)
-    said = "; ".join(
-        f"{name} {of['at_calls']:.3f}" for name, of in metrics["candidates"].items()
-    )  # fmt: skip
-    return figure(
-        drawing,
-        "How near models come to test trajectories with so many calls; dotted: the calls of the "
-        "verdict.",
-        f"End error with {metrics['calls']} calls: {said}.",
-    )
-
-
 def _table(metrics: dict[str, Any]) -> Markup:
     rows = [
         [name, _shown(of["at_calls"]), f"{of['own']['calls']:.1f}", _shown(of["own"]["end"]),
@@ -172,44 +127,6 @@ def _table(metrics: dict[str, Any]) -> Markup:
         "end error with these", "path error, as many calls as frames",
     ]  # fmt: skip
     return table(head, rows, caption="Shares of standing still's end error; test trajectories.")
-
-
-def _skips(metrics: dict[str, Any]) -> list[str | Markup]:
-    import matplotlib
-
-    counts = metrics["candidates"]["adaptive"]["skips"]
-    total = sum(counts)
-    with matplotlib.rc_context(STYLE):
-        drawing, (axes,) = _axes((6, 2.4))
-        shares = [count / total for count in counts]
-        axes.bar(range(1, len(counts) + 1), shares, color=COLOURS["blue"])
-        axes.set_xlabel("frames")
-        axes.set_ylabel("share of steps")
-    mean = sum((k + 1) * count for k, count in enumerate(counts)) / total
-    alt = f"Adaptive steps go {mean:.1f} frames in the mean."
-    return [alt, figure(drawing, "Frames of an adaptive step on test trajectories.", alt)]
-
-
-def _learning(metrics: dict[str, Any]) -> Markup:
-    import matplotlib
-
-    colours = _coloured(metrics)
-    with matplotlib.rc_context(STYLE):
-        drawing, (axes,) = _axes((6, 3))
-        for name, of in metrics["candidates"].items():
-            for k, curve in enumerate(of["curves"]):
-                axes.plot(
-                    range(1, len(curve) + 1), curve, color=colours[name], linewidth=1,
-                    label=name if k == 0 else None,
-                )  # fmt: skip
-        axes.set_xlabel("epoch")
-        axes.set_yscale("log")
-        axes.legend(fontsize=8)
-    return figure(
-        drawing,
-        "Validation: end error at the model's own pace, share of standing still; a line a run.",
-        "Validation errors fall with the epochs.",
-    )
 
 
 def _settings(metrics: dict[str, Any]) -> list[str | Markup]:
@@ -230,6 +147,8 @@ def _settings(metrics: dict[str, Any]) -> list[str | Markup]:
 
 
 def _units(data: dict[str, Any]) -> str:
+    if data["unit"] != 1:
+        return f"Pictures go in and out as floats in [0, {data['unit']}], channels first."
     if data["columns"] is None:
         return "Pictures go in and out as numbers in [0, 1], channels first."
     return f"States go in and out in the recordings' own units: {', '.join(data['columns'])}."

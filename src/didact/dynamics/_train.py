@@ -45,10 +45,11 @@ class Steps:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network as it was where validation was best, and its curve."""
+    """A network as it was where validation was best, and its curve (None: not finite)."""
 
     model: nn.Module
-    curve: list[float]
+    value: float
+    curve: list[float | None]
 
 
 def network(frames: Tensor, lengths: Tensor, context: int) -> nn.Module:
@@ -70,6 +71,25 @@ def loss_of(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
         return squared_error(prediction / scale, target / scale)
 
     return scaled
+
+
+def phased(
+    frames: Tensor, lengths: Tensor, steps: Steps, context: int, generator: torch.Generator
+) -> Pieces:
+    """Trajectories from one of their first frames on, of as many as the longest skip is long.
+
+    So fixed steps meet all frames, and not only each Δth; for them the end is cut, too, so that
+    no step is shorter than the others. One step at least is left of each.
+    """
+    start = torch.rand(len(frames), generator=generator).to(frames.device)
+    start = (start * (lengths - context).clamp_max(steps.horizon)).long()
+    rest = lengths - context - start
+    if steps.fixed:
+        rest = torch.where(rest < steps.horizon, rest, rest - rest % steps.horizon)
+    lengths = context + rest
+    index = start.unsqueeze(1) + torch.arange(int(lengths.max()), device=frames.device)
+    rows = torch.arange(len(frames), device=frames.device).unsqueeze(1)
+    return frames[rows, index.clamp_max(frames.shape[1] - 1)], lengths
 
 
 def train(
@@ -98,14 +118,15 @@ def train(
     updates = epochs * math.ceil(len(frames) / batch)
     adam = torch.optim.Adam(model.parameters(), settings["learning_rate"])
     loss = loss_of(model)
-    best, kept, curve, i = math.inf, {}, [], 0
+    best, kept, i = math.inf, {}, 0
+    curve: list[float | None] = []
     for epoch in range(epochs):
         model.train()
         total = 0.0
         for rows in torch.split(torch.randperm(len(frames), generator=generator), batch):
-            most = int(lengths[rows].max())
+            cut, left = phased(frames[rows], lengths[rows], steps, context, generator)
             found = skip_loss(
-                model, frames[rows, :most], lengths[rows], horizon=steps.horizon,
+                model, cut, left, horizon=steps.horizon,
                 shortest=steps.shortest, loss=loss, generator=generator, context=context,
                 exploration=0.0 if steps.fixed
                 else linear(i, max(1, settings["exploration"] * updates)),
@@ -121,7 +142,7 @@ def train(
             i += 1
         model.eval()
         value = judged(model)
-        curve.append(value)
+        curve.append(value if math.isfinite(value) else None)
         if value < best:
             best = value
             kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -130,7 +151,7 @@ def train(
     if not kept:
         raise Diverged(f"The validation error of all {epochs} epochs is not finite.")
     model.load_state_dict(kept)
-    return Trained(model, curve)
+    return Trained(model, best, curve)
 
 
 def tried(steps: Steps, trials: int) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import InvalidInput, invalid, listed
+from .._table import texts
 from ..export import FIRST, MISSING, OTHER
 from ._columns import Column, float32
-from ._table import texts
 
 if TYPE_CHECKING:
     import pandas as pd

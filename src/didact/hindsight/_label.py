@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid
+from .._table import numbers, row_list, texts
 from ._columns import STRAY, is_numeric
-from ._table import numbers, row_list, texts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from .._bootstrap import paired_bootstrap
 from .._checks import DidactError
-from ._bootstrap import paired_bootstrap
 from ._calibration import calibration
 from ._metrics import BASELINE, CEILING, TREES, CandidateRecord
 from ._prepared import Prepared

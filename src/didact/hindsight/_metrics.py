@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from .._bootstrap import IntervalRecord
+
 Outcome = Literal["helps", "does not help", "too little data to tell", "cut short"]
 Setting = float | int | str | bool | None
 
@@ -32,14 +34,6 @@ CEILING = "oracle"
 """Has the privileged columns as inputs: shows what could be gained, cannot be deployed."""
 
 CANDIDATES = (BASELINE, *METHODS, TREES, CEILING)
-
-
-class IntervalRecord(TypedDict):
-    """A mean and its interval (95 % unless the verdict's ``level`` says otherwise)."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 class SeriesRecord(TypedDict):

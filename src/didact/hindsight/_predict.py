@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from .._checks import InvalidInput, invalid, listed
+from .._table import numbers, parsed, read_table
 from ..runs import read_json, write_atomic
 from ._deploy import Loaded, load_deployed
 from ._encode import Codes
 from ._label import Classes
 from ._prepare import group_codes
 from ._series import find_examples
-from ._table import numbers, parsed, read_table
 
 if TYPE_CHECKING:
     import pandas as pd

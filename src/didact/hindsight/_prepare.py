@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
+from .._table import dated, nearly_dates, numbers, read_table, row_list, texts
 from ..runs import key
 from ._columns import Roles, assign_roles, describe, named
 from ._encode import Codes
@@ -19,7 +20,6 @@ from ._label import FEWEST_ROWS, Bins, Classes, check_label
 from ._prepared import Prepared, rows_behind
 from ._series import Series, find_examples, split_in_time
 from ._split import Split, split
-from ._table import dated, nearly_dates, numbers, read_table, row_list, texts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .._bootstrap import IntervalRecord
 from ..export._frame import bullets, stacked, table
 from ._metrics import (
     BASELINE,
@@ -12,7 +13,6 @@ from ._metrics import (
     CEILING,
     PATIENCE,
     CandidateRecord,
-    IntervalRecord,
     Metrics,
 )
 from ._wording import MAIN, METRICS, counted, joined, number, percent, present, score, title

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._bootstrap import Floats, Interval, draws, group_index, matrix, percentiles, widening
 from .._checks import invalid
-from ._bootstrap import Floats, Interval, draws, group_index, matrix, percentiles, widening
 
 SMALLEST_PROBABILITY = 1e-12
 RANGES = {"accuracy": (0.0, 1.0), "auc": (0.0, 1.0), "r2": (-math.inf, 1.0)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._bootstrap import Interval
+from .._bootstrap import Interval
 from ._metrics import Outcome
 from ._wording import percent
 

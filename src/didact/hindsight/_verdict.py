@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._bootstrap import Interval, matrix, paired_bootstrap
 from .._checks import DidactError, check_number, invalid, listed
-from ._bootstrap import Interval, matrix, paired_bootstrap
 from ._metrics import BASELINE, CEILING, PATIENCE, TREES, Outcome, VerdictRecord
 from ._sentence import sentence
 from ._wording import percent

@@ -24,7 +24,7 @@ class Config:
     """Many actions that do nothing: figures 4 and 10 of Distilling policy distillation."""
 
     worlds: int = 1000
-    """Random grid worlds, up to 40 actions."""
+    """Random grid worlds, up to 400 actions."""
     worlds_of_many: int = 50
     """Worlds with more actions than that."""
     actions: tuple[int, ...] = (4, 40, 400, 4000)
@@ -58,7 +58,7 @@ def plan(config: Config, shared: Path) -> Rounds:
         for rule in config.rules
         for estimator in estimators(named(rule), config.estimators)
         for first, count in chunks(
-            config.worlds if actions <= 40 else config.worlds_of_many, config.chunk
+            config.worlds if actions <= 400 else config.worlds_of_many, config.chunk
         )
     ]  # fmt: skip
 

@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from didact import InvalidInput
+from didact import DidactError, InvalidInput
+from didact._checks import Diverged
 from didact.cli import main
-from didact.dynamics import dynamics_report, fit_dynamics
+from didact.dynamics import _cell, dynamics_report, fit_dynamics
+from didact.dynamics._train import Steps
 from didact.export import load_pt2
 from didact.runs import FolderBusy, locked
 
 
-def _falls(path: Path, pictures: bool = False) -> None:
+def _falls(path: Path, pictures: bool = False, unit: int = 1) -> None:
     """Something falls, and rests; how fast differs."""
     rng = np.random.default_rng(0)
     made: dict[str, np.ndarray] = {}
@@ -27,7 +29,8 @@ def _falls(path: Path, pictures: bool = False) -> None:
         height = np.maximum(0, 4 - speed * np.arange(n))
         made[f"{i:02}"] = np.stack([height, np.full(n, speed)], 1)
         if pictures:
-            made[f"{i:02}"] = np.eye(5)[height.astype(int)][:, None, :, None]
+            films = unit * np.eye(5)[height.astype(int)][:, None, :, None]
+            made[f"{i:02}"] = films.astype(np.uint8 if unit > 1 else float)
     np.savez(path, **made)
 
 
@@ -77,18 +80,56 @@ def test_from_states_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert any((out / "tensorboard" / "adaptive").rglob("events*"))
 
 
-def test_pictures_and_context(tmp_path: Path) -> None:
-    _falls(tmp_path / "falls.npz", pictures=True)
+@pytest.mark.parametrize("unit", [1, 255])
+def test_pictures_and_context(unit: int, tmp_path: Path) -> None:
+    _falls(tmp_path / "falls.npz", pictures=True, unit=unit)
     metrics = fit_dynamics(
-        tmp_path / "falls.npz", horizon=2, context=2, quick=True, epochs=1, seeds=1, jobs=1,
-        out=tmp_path / "out",
+        tmp_path / "falls.npz", horizon=2, context=2, calls=3, quick=True, epochs=1, seeds=1,
+        jobs=1, out=tmp_path / "out",
     )  # fmt: skip
     assert metrics["verdict"]["sentence"].startswith("Demonstration.")
+    assert metrics["calls"] == 3
     step, about = load_pt2(tmp_path / "out" / "step.pt2")
     assert about["frame"] == [1, 5, 1]
-    after = step(torch.rand(3, 2, 1, 5, 1))
+    assert about["unit"] == unit
+    x = unit * torch.rand(3, 2, 1, 5, 1)
+    after = step(x)
     assert after.shape == (3, 1, 5, 1)
-    assert 0 < float(after.min()) < float(after.max()) < 1
+    assert 0 < float(after.min()) < 0.5 * unit < float(2 * after.max()) < 2 * unit
+    rolled, _ = load_pt2(tmp_path / "out" / "rollout.pt2")
+    frames = list(x.unbind(1))
+    for _ in range(3):
+        frames.append(step(torch.stack(frames[-2:], 1)))
+    torch.testing.assert_close(rolled(x), torch.stack(frames[2:], 1))
+    (found,) = onnxruntime.InferenceSession(tmp_path / "out" / "rollout.onnx").run(
+        None, {"x": x.numpy()}
+    )
+    torch.testing.assert_close(torch.from_numpy(found), rolled(x), atol=1e-4, rtol=1e-4)
+    assert set(metrics["example"]["pictures"]) == {"adaptive", metrics["rival"]}
+
+
+def test_what_diverges_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _falls(tmp_path / "falls.npz")
+    plain = _cell.train
+
+    def train(steps: Steps, *given: Any, **named: Any) -> Any:
+        if steps.horizon == steps.shortest == 2:
+            raise Diverged("The loss of update 0 is nan.")
+        return plain(steps, *given, **named)
+
+    monkeypatch.setattr(_cell, "train", train)
+    metrics = fit_dynamics(
+        tmp_path / "falls.npz", horizon=3, trials=2, epochs=1, seeds=1, jobs=1,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    assert set(metrics["candidates"]) == {"adaptive", "every 1", "every 3"}
+    assert any("every trial of `every 2` diverged" in said for said in metrics["data"]["warnings"])
+    monkeypatch.setattr(_cell, "train", lambda *given, **named: train(Steps(2, 2)))
+    with pytest.raises(DidactError, match="Nothing could be trained"):
+        fit_dynamics(
+            tmp_path / "falls.npz", horizon=3, epochs=2, quick=True, seeds=1, jobs=1,
+            out=tmp_path / "other",
+        )  # fmt: skip
 
 
 def test_a_csv_by_its_columns(tmp_path: Path) -> None:
@@ -115,6 +156,15 @@ def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
     assert of["own"]["end"] < 0.1
     assert of["curves"][0][0] > 2 * min(of["curves"][0])
     assert sum(of["skips"]) == pytest.approx(3 * of["own"]["calls"])
+    needed, ends = metrics["verdict"]["needed"], of["ends"]
+    level = max(metrics["candidates"][name]["at_calls"] for name in needed)
+    assert ends[needed["adaptive"] - 1] <= level
+    assert all(end > level for end in ends[: needed["adaptive"] - 1])
+    recorded = np.array(metrics["example"]["recorded"])
+    shown = metrics["example"]["states"]["adaptive"]
+    assert len(shown["at"]) == len(shown["made"])
+    assert shown["at"][-1] == len(recorded) - 1
+    assert np.abs(np.array(shown["made"][-1]) - recorded[-1]).max() < 1
 
 
 @pytest.mark.parametrize(
@@ -122,6 +172,8 @@ def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
     [
         ({"horizon": 1}, "`horizon` should be an integer of at least 2"),
         ({"horizon": 9}, "`horizon` should be less than the longest trajectory, 8"),
+        ({"calls": 8}, "`calls` should be at most the frames .* to come, 7"),
+        ({"calls": 0}, "`calls`"),
         ({"context": 6}, "`context` should be less than the shortest trajectory, 6"),
         ({"seeds": 0}, "`seeds`"),
         ({"epochs": 0}, "`epochs`"),
@@ -153,4 +205,4 @@ def test_trajectories_that_end_where_they_begin_are_refused(tmp_path: Path) -> N
 
 def test_a_page_of_something_else_is_refused() -> None:
     with pytest.raises(InvalidInput, match="complete"):
-        dynamics_report({"format": "dynamics 1"})
+        dynamics_report({"format": "dynamics 2"})

@@ -5,13 +5,15 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from didact.dynamics import Unrolled
 from didact.dynamics._judge import interval
 from didact.dynamics._measure import approaches, calls_of, measure, own_pace, value
 from didact.dynamics._models import OfPictures, OfStates
-from didact.dynamics._train import Steps
+from didact.dynamics._train import Steps, phased
 from didact.skips import rollout, skip_loss
 
 
@@ -103,7 +105,8 @@ def test_the_interval_of_a_known_difference() -> None:
     rng = np.random.default_rng(1)
     still = np.ones(400)
     theirs, ours = rng.normal(1.0, 0.5, (1, 400)), rng.normal(0.8, 0.5, (1, 400))
-    low, high = interval(theirs, ours, still)
+    found = interval(theirs, ours, still)
+    low, high = found.low, found.high
     assert low < 0.2 < high
     assert high - low == pytest.approx(2 * 1.96 * 0.5 * (2 / 400) ** 0.5, rel=0.1)
 
@@ -114,6 +117,46 @@ def test_the_interval_of_a_few_covers() -> None:
     wrong = 0
     for _ in range(60):
         theirs, ours = rng.normal(1.0, 0.5, (2, 3, 10))
-        low, high = interval(theirs, ours, np.ones(10))
-        wrong += not low < 0 < high
+        found = interval(theirs, ours, np.ones(10))
+        wrong += not found.low < 0 < found.high
     assert wrong <= 7
+
+
+def test_the_interval_of_neighbours_that_are_alike_covers() -> None:
+    """Pieces of one recording: each much as the last. Drawn one by one they seem to be more."""
+    rng = np.random.default_rng(0)
+    wrong = {False: 0, True: 0}
+    for _ in range(60):
+        noise = rng.normal(size=(2, 80))
+        for k in range(1, 80):
+            noise[:, k] = 0.7 * noise[:, k - 1] + 0.7 * noise[:, k]
+        for ordered in wrong:
+            found = interval(
+                np.stack([noise[0]] * 2), np.stack([noise[1]] * 2), np.ones(80), ordered=ordered
+            )
+            wrong[ordered] += not found.low < 0 < found.high
+    assert wrong[True] <= 12 < wrong[False]
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.booleans(), st.integers(0, 2**31))
+def test_training_begins_anywhere_in_the_first_skip(
+    horizon: int, context: int, fixed: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(context + 1, 20, (40,), generator=generator)
+    frames = torch.arange(20.0).expand(40, 20).unsqueeze(2)
+    steps = Steps(horizon if fixed else 1, horizon)
+    cut, left = phased(frames, lengths, steps, context, generator)
+    starts = cut[:, 0, 0]
+    for i, (n, start) in enumerate(zip(left.tolist(), starts.int().tolist(), strict=True)):
+        assert cut[i, :n, 0].tolist() == list(range(start, start + n))
+        assert 0 <= start < min(horizon, int(lengths[i]) - context)
+        whole = int(lengths[i]) - start
+        if steps.fixed and whole - context >= horizon:
+            assert (n - context) % horizon == 0
+            assert whole - horizon < n <= whole
+        else:
+            assert n == whole
+    if horizon > 1:
+        long = lengths > horizon + context
+        assert len(set(starts[long].tolist())) > 1 or int(long.sum()) < 8

@@ -151,7 +151,8 @@ def test_csvs_as_they_are_written(tmp_path: Path) -> None:
     assert one.columns == ("height",)
     assert one.warnings == ("The last 1 rows do not fill a piece, and are left out.",)
     for text, says in (
-        ("", "`data`"), ("x,x\n1,2\n", "a name of its own"), ("run,x\n,1\na,2\n", "without gaps"),
+        ("", "a file that is not empty"), ("x,x\n1,2\n", "one column of each name"),
+        ("run,x\n,1\na,2\n", "without gaps"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(InvalidInput, match=says):
@@ -172,10 +173,12 @@ def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(InvalidInput, match=r"a readable .npz"):
         read_recordings(tmp_path / "a.npz")
-    for name in ("nowhere.npz", "a.txt"):
-        (tmp_path / "a.txt").write_text("x")
-        with pytest.raises(InvalidInput, match="`data`"):
+    (tmp_path / "a.txt").write_text("x")
+    for name, says in (
+        ("nowhere.npz", "`data` should be an existing file"), ("a.txt", "at least one row"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput, match=says):
             read_recordings(tmp_path / name)
     np.savez(tmp_path / "b.npz", frames=_padded(), lengths=LENGTHS)
-    with pytest.raises(InvalidInput, match=r"a .csv where columns"):
+    with pytest.raises(InvalidInput, match=r"a table where columns"):
         read_recordings(tmp_path / "b.npz", group="run")

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from didact._checks import DidactError, InvalidInput
+from didact._table import numbers
 from didact.hindsight._columns import Column, describe
 from didact.hindsight._deploy import Deployed, load_deployed, save_deployed
 from didact.hindsight._encode import Codes, Encoder
 from didact.hindsight._label import Bins, Classes
-from didact.hindsight._table import numbers
 
 torch.set_num_threads(1)
 

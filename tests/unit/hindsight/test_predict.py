@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from didact._checks import DidactError, InvalidInput
+from didact._table import read_table
 from didact.hindsight import _predict
 from didact.hindsight._columns import describe
 from didact.hindsight._deploy import Deployed, save_deployed
 from didact.hindsight._encode import Codes, Encoder
 from didact.hindsight._label import Bins, Classes
 from didact.hindsight._predict import predict
-from didact.hindsight._table import read_table
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from didact._bootstrap import paired_bootstrap
 from didact._checks import InvalidInput
-from didact.hindsight._bootstrap import paired_bootstrap
 from didact.hindsight._calibration import calibration
 from didact.hindsight._metrics import CANDIDATES
 from didact.hindsight._report import _READ, report

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from didact._bootstrap import paired_bootstrap
 from didact._checks import InvalidInput
-from didact.hindsight._bootstrap import paired_bootstrap
 from didact.hindsight._scores import score_intervals, scores
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from didact.hindsight._bootstrap import Interval
+from didact._bootstrap import Interval
 from didact.hindsight._sentence import sentence
 from didact.hindsight._verdict import ELIGIBLE
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._bootstrap import Floats, Interval, draws, group_index, percentiles, widening
+from ..._bootstrap import Floats, Interval, draws, group_index, percentiles, widening
 from .._scores import RANGES, Resampled
 
 RESAMPLES = 4000
@@ -37,7 +37,7 @@ def compare(
 
     The environments are taken as given; the rows and seeds of each are drawn by themselves, the
     same for all candidates. Where there are few seeds the draws are moved away from their mean as
-    in :func:`~didact.hindsight._bootstrap.paired_bootstrap`, by the factor of the difference; mean
+    in :func:`~didact._bootstrap.paired_bootstrap`, by the factor of the difference; mean
     and worst are then taken draw by draw.
 
     Args:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._bootstrap import Floats
 from ..._checks import DidactError
-from .._bootstrap import Floats
 from .._measure import finite_or_none, row_losses, stored_predictions
 from .._scores import resampled, scores
 from ._compare import Gain, compare, summary

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from ..._bootstrap import IntervalRecord
 from .._metrics import (
     DataRecord,
     DeployedRecord,
-    IntervalRecord,
     Setting,
     SettingsRecord,
 )

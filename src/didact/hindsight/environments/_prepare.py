@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..._checks import invalid, listed
+from ..._table import absent, read_table, row_list, texts
 from ...runs import key
 from .._columns import Roles, assign_roles, describe, is_numeric, named
 from .._encode import Codes
@@ -18,7 +19,6 @@ from .._label import Bins, Classes, check_label
 from .._prepare import Question, amounts_of, copies_of
 from .._prepared import Prepared
 from .._split import Split
-from .._table import absent, read_table, row_list, texts
 from ._parts import LeftOut, Parts, searched
 
 if TYPE_CHECKING:

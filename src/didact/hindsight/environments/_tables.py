@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..._bootstrap import IntervalRecord
 from ...export._frame import bullets, stacked, table
-from .._metrics import PATIENCE, IntervalRecord
+from .._metrics import PATIENCE
 from .._wording import counted, number, percent, score, title
 from ._figure import metric_title, present, shown_metrics
 from ._metrics import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..._bootstrap import Floats, Interval
 from ..._checks import DidactError, listed
-from .._bootstrap import Floats, Interval
 from .._metrics import PATIENCE
 from .._sentence import change, sample_of, span
 from .._wording import percent, title

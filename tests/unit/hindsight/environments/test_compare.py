@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from didact.hindsight._bootstrap import paired_bootstrap
+from didact._bootstrap import paired_bootstrap
 from didact.hindsight._scores import resampled
 from didact.hindsight.environments._compare import Gain, compare, summary
 

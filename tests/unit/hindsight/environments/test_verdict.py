@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from didact._bootstrap import Interval
 from didact._checks import DidactError
-from didact.hindsight._bootstrap import Interval
 from didact.hindsight.environments._compare import Gain
 from didact.hindsight.environments._verdict import judge
 

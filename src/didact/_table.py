@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import InvalidInput, invalid, listed, shown
+from ._checks import InvalidInput, invalid, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd

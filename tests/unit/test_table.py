@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from didact._checks import InvalidInput
-from didact.hindsight._table import numbers, read_table, texts
+from didact._table import numbers, read_table, texts
 
 
 def _csv(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
+from didact._bootstrap import Interval, paired_bootstrap
 from didact._checks import InvalidInput
-from didact.hindsight._bootstrap import Interval, paired_bootstrap
 
 
 def coverage(sample, truth=0.0, trials=150, **options):

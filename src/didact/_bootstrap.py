@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import check_integer, check_number, invalid
-from ._metrics import IntervalRecord
+from ._checks import check_integer, check_number, invalid
 
 Floats = NDArray[np.float64]
 MOST_UNITS = 10_000
+
+
+class IntervalRecord(TypedDict):
+    """A mean and its interval (95 % unless the verdict's ``level`` says otherwise)."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
