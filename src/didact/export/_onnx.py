@@ -6,7 +6,7 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,25 @@ def translated(
         log.setLevel(level)
     assert exported is not None
     model = exported.model_proto
-    for node in model.graph.node:
-        del node.metadata_props[:]  # stack traces, with paths
+    used = set()
+    for graph in _graphs(model.graph):
+        used |= {output.name for output in graph.output}
+        for node in graph.node:
+            used |= set(node.input)
+            del node.metadata_props[:]  # stack traces, with paths
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]  # onnxruntime warns of those that nothing reads
+    model.graph.initializer.extend(kept)
     return model
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph, and those inside its nodes: bodies of loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
 
 
 def _take_columns(

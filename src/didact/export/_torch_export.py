@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.export
+import torch.fx
 from torch import Tensor, nn
 
 from .._checks import invalid
@@ -36,8 +37,10 @@ def trace(module: nn.Module, example_inputs: Sequence[Tensor]) -> torch.export.E
     batch = torch.export.Dim("batch", min=1)
     module = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     program = torch.export.export(module, zeros, dynamic_shapes=tuple({0: batch} for _ in zeros))
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the machine that trained it
+    for graph in program.graph_module.modules():  # bodies of loops are modules inside
+        if isinstance(graph, torch.fx.GraphModule):
+            for node in graph.graph.nodes:
+                node.meta.pop("stack_trace", None)  # paths of the machine that trained it
     return program
 
 

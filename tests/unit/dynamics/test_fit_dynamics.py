@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import onnxruntime
@@ -64,6 +65,14 @@ def test_from_states_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[st
             None, {"x": first.numpy()}
         )
         torch.testing.assert_close(torch.from_numpy(found), wanted, atol=1e-4, rtol=1e-4)
+    for file in (
+        out / f"{name}.{kind}" for name in ("step", "rollout") for kind in ("onnx", "pt2")
+    ):
+        inside = file.read_bytes()
+        if file.suffix == ".pt2":
+            with ZipFile(file) as archive:
+                inside = b"".join(map(archive.read, archive.namelist()))
+        assert b"_models.py" not in inside  # where the code of who trained it lies
     # A killed command goes on, and ends with the same numbers.
     before = (out / "metrics.json").read_bytes()
     (out / "metrics.json").unlink()
