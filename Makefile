@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 demo: .venv/installed
 	$(BIN)/didact simulate hopper --rollouts 4000 --seed 0 --out demo/hopper.parquet
-	$(BIN)/didact fit demo/hopper.parquet --label return --privileged 'future_*' --quick --seeds 2 --out demo/fit
+	$(BIN)/didact fit demo/hopper.parquet --label return --privileged 'future_*' --quick --seeds 3 --out demo/fit
 
 test: .venv/installed
 	$(BIN)/python -m pytest
