@@ -37,7 +37,7 @@ class Config:
 
     methods: tuple[Candidate, ...] = get_args(Candidate)
     """Which methods to run."""
-    trials: int = 4
+    trials: int = 16
     """Settings tried for each method: one given, the others drawn from tables B.1 and B.2. The
     paper does not say how many it tried, but for DANN: 100."""
     seeds: int = 10
@@ -259,7 +259,9 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
         for cell in same:
             for name, color in (("training", "0.6"), ("test", "C0")):
                 values = [100 * v for v in cell.record[name]]
-                axes.plot(_steps(cell), values, color=color, linewidth=0.9)
+                axes.plot(
+                    _steps(cell), values, color=color, linewidth=0.9, marker=".", markersize=3
+                )
         axes.set(title=label, ylim=(40, 102))
     curves.supxlabel("share of the epochs; runs that learned the shortcuts end", fontsize="medium")
     curves.supylabel("accuracy in %: training (grey), test", fontsize="medium")
