@@ -1,6 +1,7 @@
 """What the studies of gradient agreement are made of."""
 
 import gzip
+import hashlib
 import itertools
 import math
 import struct
@@ -217,6 +218,26 @@ def test_files_are_checked_once_and_then_everywhere(
     assert train.x.flatten().tolist() == list(range(96))
     assert train.y.tolist() == list(range(6))
     assert test.x.shape == (3, 1, 4, 4)
+
+
+def test_a_file_of_pictures_bears_its_checksum(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    y = np.arange(24) % 10
+    path = tmp_path / "own.npz"
+    np.savez(path, x_train=x[:16], y_train=y[:16], x_test=x[16:], y_test=y[16:])
+    name = _memory.prepare("file", str(path), tmp_path)
+    assert name == f"own-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    run = _memory.Run(
+        data=name, labels="true", threshold=0.5, seed=0, learning_rate=1e-3, decays=[], epochs=1,
+        rows=8, batch=4, width=8,
+    )  # fmt: skip
+    assert _memory.named_data(run) == f"{name}, 8 rows"
+    record = _memory.train_pictures(run, tmp_path, lambda step, values: None)
+    assert record["diverged"] is None
+    assert len(record["test"]) == 1
+    np.savez(path, x_train=x[:16], y_train=y[:16] + 1, x_test=x[16:], y_test=y[16:])
+    with pytest.raises(InvalidInput, match=r"classes 0 … 9. Found 10"):
+        _memory.prepare("file", str(path), tmp_path)
 
 
 def test_digits_are_split_by_seed() -> None:

@@ -29,7 +29,7 @@ class Config:
     """D. Epochs are 3000/D: training takes as long for every D."""
     methods: tuple[Method, ...] = ("and_mask", "plain")
     """Which methods to run, with one setting each."""
-    seeds: int = 10
+    seeds: int = 5
     """Repetitions; the numbers of the paper are not stated."""
     rows: int = 1280
     """Training examples of each environment."""
@@ -116,7 +116,7 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(),
+    full=Config(seeds=10),
     smoke=Config(environments=(2, 4), seeds=1, rows=32, passes=8, test_rows=20),
     plan=plan,
     train=train_spirals,

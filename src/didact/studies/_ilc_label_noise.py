@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._memory import Data, Run, final, prepare, train_pictures
+from ._memory import Data, Run, figure_name, final, named_data, prepare, train_pictures
 from ._numbers import markdown, mean
 from ._study import Cell, Record, Rounds, Study
 
@@ -23,7 +23,8 @@ class Config:
     data: Data = "digits"
     """digits come with scikit-learn (1,297 to train on); the paper's are cifar10, for a GPU."""
     folder: str = ""
-    """Where the published files of mnist or cifar10 are."""
+    """Where the published files of mnist or cifar10 are; of ``file``, an .npz of x_train, y_train,
+    x_test, y_test, which of colours go into the ResNet."""
     thresholds: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)
     """τ; 0 is plain training, 0.2 what worked best in the paper."""
     learning_rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 5e-3)
@@ -48,11 +49,11 @@ class Config:
 
 def plan(config: Config, shared: Path) -> Rounds:
     """The rate of each τ, then all seeds with it."""
-    prepare(config.data, config.folder, shared)
+    data = prepare(config.data, config.folder, shared)
 
     def run(tau: float, rate: float, seed: int) -> Run:
         return Run(
-            data=config.data, labels="noisy", threshold=tau, seed=seed, learning_rate=rate,
+            data=data, labels="noisy", threshold=tau, seed=seed, learning_rate=rate,
             decays=[0.75], epochs=config.epochs, batch=config.batch, width=config.width,
             rescale=config.rescale, noise=config.noise, rows=config.rows, device=config.device,
         )  # fmt: skip
@@ -77,7 +78,7 @@ def _groups(cells: Sequence[Cell]) -> dict[tuple[str, float], list[Cell]]:
     for cell in cells:
         run = cell.run
         if run.seed < TUNING_SEED:
-            by_rate[run.data, run.threshold, run.epochs, run.learning_rate].append(cell)
+            by_rate[named_data(run), run.threshold, run.epochs, run.learning_rate].append(cell)
     found: dict[tuple[str, float], list[Cell]] = {}
     for key in sorted(by_rate, key=lambda key: (key[0], key[1], key[2], len(by_rate[key]))):
         found[key[0], key[1]] = by_rate[key]
@@ -131,7 +132,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
         figure.axes[0].axhline(10, color="0.5", linewidth=0.8)
         figure.axes[0].set(ylabel="accuracy in %", ylim=(0, 101))
         figure.axes[1].legend(frameon=False, fontsize="small")
-        drawn["figure-3.9" if data == "digits" else f"figure-3.9-{data}"] = figure
+        drawn[figure_name("figure-3.9", data)] = figure
     return drawn
 
 

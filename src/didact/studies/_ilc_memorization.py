@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._memory import Data, Labels, Run, final, prepare, train_pictures
+from ._memory import Data, Labels, Run, figure_name, final, named_data, prepare, train_pictures
 from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
 
@@ -23,7 +23,8 @@ class Config:
     data: Data = "digits"
     """digits come with scikit-learn (1,297 to train on); the paper's are cifar10, for a GPU."""
     folder: str = ""
-    """Where the published files of mnist or cifar10 are."""
+    """Where the published files of mnist or cifar10 are; of ``file``, an .npz of x_train, y_train,
+    x_test, y_test, which of colours go into the ResNet."""
     thresholds: tuple[float, ...] = THRESHOLDS
     """τ; 0 is plain training. 0.3 is not in the paper."""
     seeds: int = 5
@@ -46,10 +47,10 @@ class Config:
 
 def plan(config: Config, shared: Path) -> Rounds:
     """Every τ with both kinds of labels."""
-    prepare(config.data, config.folder, shared)
+    data = prepare(config.data, config.folder, shared)
     yield [
         Run(
-            data=config.data, labels=labels, threshold=tau, seed=seed,
+            data=data, labels=labels, threshold=tau, seed=seed,
             learning_rate=config.learning_rate, decays=[0.5, 0.75], epochs=config.epochs,
             batch=config.batch, width=config.width, rescale=config.rescale, rows=config.rows,
             device=config.device,
@@ -64,7 +65,7 @@ def _groups(cells: Sequence[Cell]) -> dict[str, dict[tuple[Labels, float], list[
     """By data, of the longest training with the settings that most cells have."""
     by_data: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
-        by_data[cell.run.data].append(cell)
+        by_data[named_data(cell.run)].append(cell)
     found: dict[str, dict[tuple[Labels, float], list[Cell]]] = {}
     for data, same in by_data.items():
         longest = max(cell.run.epochs for cell in same)
@@ -72,7 +73,7 @@ def _groups(cells: Sequence[Cell]) -> dict[str, dict[tuple[Labels, float], list[
         for cell in same:
             if cell.run.epochs == longest:
                 run = cell.run
-                by_setting[run.learning_rate, run.width, run.rescale, run.rows].append(cell)
+                by_setting[run.learning_rate, run.width, run.rescale].append(cell)
         groups: dict[tuple[Labels, float], list[Cell]] = defaultdict(list)
         for cell in max(by_setting.values(), key=len):
             groups[cell.run.labels, cell.run.threshold].append(cell)
@@ -135,7 +136,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
         figure.axes[0].set_ylabel("accuracy in %: training (—), test (- -)")
         handles = figure.axes[1].get_legend_handles_labels()
         figure.legend(*handles, loc="outside right center", frameon=False, fontsize="small")
-        drawn["figure-3.8" if data == "digits" else f"figure-3.8-{data}"] = figure
+        drawn[figure_name("figure-3.8", data)] = figure
     return drawn
 
 

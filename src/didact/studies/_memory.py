@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import time
@@ -14,15 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._checks import Diverged, InvalidInput, extra
+from .._checks import Diverged, InvalidInput, extra, invalid
 from ..agreement import agreement
 from ..runs import write_atomic
-from ..tasks import Pictures, cifar10, mnist
+from ..tasks import Pictures, cifar10, mnist, pictures
 from ._study import Log, Record
 
-Data = Literal["digits", "mnist", "cifar10"]
+Data = Literal["digits", "mnist", "cifar10", "file"]
 Labels = Literal["true", "random", "noisy"]
 TEST_DIGITS = 500
+CLASSES = 10
 LOOKS = 40
 
 
@@ -30,7 +32,8 @@ LOOKS = 40
 class Run:
     """All that decides the numbers of one run."""
 
-    data: Data
+    data: str
+    """As :func:`prepare` calls them."""
     labels: Labels
     """Of training examples: as they are, all drawn anew, or a share of them drawn anew."""
     threshold: float
@@ -63,7 +66,7 @@ class ResNet(nn.Module):
     The authors' has BatchNorm. Depth and widths are those of their "FastResNet".
     """
 
-    def __init__(self, channels: int, width: int, classes: int = 10) -> None:
+    def __init__(self, channels: int, width: int, classes: int = CLASSES) -> None:
         super().__init__()
         self.body = nn.Sequential(
             _convolution(channels, width),
@@ -99,28 +102,42 @@ def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def prepare(data: Data, folder: str, shared: Path) -> None:
+def prepare(data: Data, folder: str, shared: Path) -> str:
     """Check the data once and put them where all runs find them.
 
     Args:
         data: which.
-        folder: of the published files; digits come with scikit-learn.
+        folder: of the published files, or the file; digits come with scikit-learn.
         shared: of the study.
 
+    Returns:
+        What to call them; a file by its name and the start of its SHA-256.
+
     Raises:
-        InvalidInput: if files are missing or other ones.
+        InvalidInput: if files are missing or other ones, or there are more than ten classes.
     """
-    path = shared / f"{data}.npz"
-    if data == "digits" or path.exists():
-        return
+    if data == "digits":
+        return data
     if not folder:
         raise InvalidInput(f"Parameter `folder` should be where the files of {data} are.")
-    train, test = mnist(folder) if data == "mnist" else cifar10(folder)
+    name: str = data
+    if data == "file":
+        train, test = pictures(folder)
+        if int(torch.cat([train.y, test.y]).max()) >= CLASSES:
+            found = int(torch.cat([train.y, test.y]).max())
+            raise invalid("folder", f"a file with classes 0 … {CLASSES - 1}", found)
+        name = f"{Path(folder).stem}-{hashlib.sha256(Path(folder).read_bytes()).hexdigest()[:8]}"
+    path = shared / f"{name}.npz"
+    if path.exists():
+        return name
+    if data != "file":
+        train, test = mnist(folder) if data == "mnist" else cifar10(folder)
     held = io.BytesIO()
     np.savez(
         held, x=train.x.numpy(), y=train.y.numpy(), x_test=test.x.numpy(), y_test=test.y.numpy()
     )
     write_atomic(path, held.getvalue())
+    return name
 
 
 def load(run: Run, shared: Path) -> tuple[Pictures, Pictures]:
@@ -134,11 +151,11 @@ def load(run: Run, shared: Path) -> tuple[Pictures, Pictures]:
     with extra("studies"):
         from sklearn.datasets import load_digits
     found = load_digits()
-    pictures = Pictures(torch.from_numpy(found.images[:, None]), torch.from_numpy(found.target))
-    order = torch.randperm(len(pictures.y), generator=torch.Generator().manual_seed(run.seed))
+    every = Pictures(torch.from_numpy(found.images[:, None]), torch.from_numpy(found.target))
+    order = torch.randperm(len(every.y), generator=torch.Generator().manual_seed(run.seed))
     train, test = order[TEST_DIGITS:], order[:TEST_DIGITS]
     return (
-        Pictures(pictures.x[train], pictures.y[train]), Pictures(pictures.x[test], pictures.y[test])
+        Pictures(every.x[train], every.y[train]), Pictures(every.x[test], every.y[test])
     )  # fmt: skip
 
 
@@ -203,7 +220,7 @@ def relabelled(y: Tensor, labels: Labels, noise: float, generator: torch.Generat
         >>> int((found != y).sum())  # a tenth of the draws hits the true label
         224
     """
-    drawn = torch.randint(10, y.shape, generator=generator)
+    drawn = torch.randint(CLASSES, y.shape, generator=generator)
     if labels == "true":
         return y
     if labels == "random":
@@ -213,12 +230,12 @@ def relabelled(y: Tensor, labels: Labels, noise: float, generator: torch.Generat
 
 
 def _network(run: Run, x: Tensor) -> nn.Module:
-    if run.data == "cifar10":
+    if x.shape[1] == 3:
         return ResNet(x.shape[1], run.width // 4).to(run.device)
     width = run.width
     return nn.Sequential(
         nn.Flatten(), nn.Linear(x[0].numel(), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
-        nn.Linear(width, 10),
+        nn.Linear(width, CLASSES),
     ).to(run.device)  # fmt: skip
 
 
@@ -250,6 +267,21 @@ def _right(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
         parts = [net(part).argmax(1) for part in torch.split(x, 500)]
     return torch.cat(parts) == y
+
+
+def named_data(run: Run) -> str:
+    """The data, and how many rows of them."""
+    return f"{run.data}, {run.rows} rows" if run.rows else run.data
+
+
+def figure_name(number: str, data: str) -> str:
+    """Of a figure of such data; the plain number is that of the digits.
+
+    Example:
+        >>> figure_name("figure-3.8", "digits"), figure_name("figure-3.8", "mnist, 500 rows")
+        ('figure-3.8', 'figure-3.8-mnist-500-rows')
+    """
+    return number if data == "digits" else f"{number}-{data.replace(',', '').replace(' ', '-')}"
 
 
 def final(record: Record, name: str) -> float:

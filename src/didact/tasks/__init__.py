@@ -5,7 +5,8 @@
 - :func:`game_of_life`: the label is what became of the centre cell.
 - :func:`dials`: a label of which hindsight knows as much as one likes.
 - :func:`spirals`: every environment has a shortcut of its own; the spirals are everywhere.
-- :func:`cifar10`, :func:`mnist`: pictures from the files as they were published, checked.
+- :func:`cifar10`, :func:`mnist`: pictures from the files as they were published, checked;
+  :func:`pictures`: from a file of your own.
 - :func:`coinrun`: an expert's games, from the file that `scripts/collect_coinrun.py` writes.
 - :func:`grid_world`, :func:`corridor`, :func:`oscillation_mdp`, :func:`random_mdp`: decision
   processes as plain arrays, :class:`MDP`; :func:`environment` makes one Gymnasium's,
@@ -32,7 +33,7 @@ from ._mdp import MDP, random_mdp
 from ._mnist import mnist
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._outcomes import funnel_label, room_label
-from ._pictures import Pictures
+from ._pictures import Pictures, pictures
 from ._register import environment, register_environments
 from ._reward_model import RewardModel, RewardScale
 from ._room_runner import room_runner
@@ -75,6 +76,7 @@ __all__ = [
     "mnist",
     "mujoco_rollouts",
     "oscillation_mdp",
+    "pictures",
     "random_mdp",
     "register_environments",
     "room_label",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from didact import InvalidInput
-from didact.tasks import cifar10, mnist
+from didact.tasks import cifar10, mnist, pictures
 
 
 def archive(folder: Path, batches: dict[str, bytes]) -> None:
@@ -120,3 +120,42 @@ def test_mnist_refuses_what_is_not_it(tmp_path: Path) -> None:
     path.write_bytes(b"not packed")
     with pytest.raises(InvalidInput, match="should be a packed IDX file"):
         mnist(tmp_path, check=False)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 4, 3), (6, 3, 5, 4), (6, 5, 4, 1)])
+def test_a_file_of_your_own(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    y = np.arange(6, dtype=np.uint8) % 4
+    np.savez(tmp_path / "own.npz", x_train=x[:4], y_train=y[:4], x_test=x[4:], y_test=y[4:])
+    train, test = pictures(tmp_path / "own.npz")
+    channels = 3 if 3 in shape else 1
+    assert train.x.shape == (4, channels, 5, 4)
+    assert test.y.tolist() == [0, 1]
+    for row in range(5):
+        for column in range(4):
+            wanted = x[2, :, row, column] if shape[1] == 3 else x[2, row, column]
+            assert train.x[2, :, row, column].tolist() == np.atleast_1d(wanted).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"x_test": None}, "x_test"),
+        ({"x_train": np.zeros((4, 5, 4))}, "pictures of bytes"),
+        ({"y_train": np.arange(3)}, "for each of 4 pictures"),
+        ({"y_test": np.array([0, -1])}, "an integer from 0"),
+        ({"x_test": np.zeros((2, 5, 5), np.uint8)}, "of one size"),
+    ],
+)
+def test_a_file_that_is_none_is_said(
+    change: dict[str, np.ndarray | None], says: str, tmp_path: Path
+) -> None:
+    arrays = {
+        "x_train": np.zeros((4, 5, 4), np.uint8), "y_train": np.arange(4),
+        "x_test": np.zeros((2, 5, 4), np.uint8), "y_test": np.arange(2), **change,
+    }  # fmt: skip
+    np.savez(tmp_path / "own.npz", **{n: a for n, a in arrays.items() if a is not None})
+    with pytest.raises(InvalidInput, match=says):
+        pictures(tmp_path / "own.npz")
+    with pytest.raises(InvalidInput, match="an existing file"):
+        pictures(tmp_path / "nowhere.npz")
