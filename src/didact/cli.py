@@ -277,7 +277,8 @@ def _fit_dynamics(options: argparse.Namespace, command: str) -> None:
     print(found["verdict"]["sentence"])
     deployed = found["deployed"]
     print(
-        f"{options.out}/report.html, metrics.json, step and rollout as .onnx and .pt2 "
+        f"{options.out}/report.html, metrics.json, step.onnx, step.pt2, rollout.pt2"
+        f"{', rollout.onnx' if deployed['rollout_onnx'] else ''} "
         f"({deployed['candidate']}, seed {deployed['seed']})"
     )
 

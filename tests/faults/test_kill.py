@@ -4,9 +4,8 @@ import os
 import random
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,63 +33,49 @@ def _fit(data: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def _child(data: Path, out: Path) -> int:
-    """A process that fits and ends; it is a copy of this one, so that it starts at once."""
+def _child(data: Path, out: Path, events: int) -> bool:
+    """Fit in a copy of this process, which is killed before so many a file event; whether it was.
+
+    Events, and no times: how fast the machine is does not matter.
+    """
     pid = os.fork()
     if pid:
-        return pid
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    left = events
+
+    def die(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event in ("open", "os.rename", "os.mkdir", "os.remove") and str(given[0]).startswith(
+            str(out)
+        ):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
     status = 1
     try:
         with open(os.devnull, "w") as null:
             sys.stderr = sys.stdout = null
+            sys.addaudithook(die)
             _fit(data, out)
         status = 0
     finally:
         os._exit(status)
 
 
-def _ended(pid: int, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-    """Wait for so long, or until something is so; whether the process ended by itself."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not until():
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return True
-        time.sleep(0.002)
-    return False
-
-
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     data = _table(tmp_path / "table.csv")
-    started = time.monotonic()
     _fit(data, tmp_path / "whole")
-    whole = time.monotonic() - started
     draw = random.Random(0)
     out = tmp_path / "killed"
-    cells = len(list((tmp_path / "whole").glob("state/cells/*.json")))
     kills, seen = 0, set()
-
-    def done() -> int:
-        return len(list(out.glob("state/cells/*.json")))
-
-    for _ in range(KILLS):
-        pid = _child(data, out)
-        # Among the training runs a little after some more of them; then anywhere up to the last
-        # file. How fast the machine is does not matter.
-        goal = done() + draw.randint(0, 3)
-        if goal < cells:
-            gone = _ended(pid, 60, lambda goal=goal: done() >= goal)
-            gone = gone or _ended(pid, draw.uniform(0, 0.3))
-        else:
-            gone = _ended(pid, draw.uniform(0.1, 0.6 * whole))
-        if gone:
-            continue
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        kills += 1
-        seen.add(done())
+    for most in (70, 100):  # among the training runs, and up to the last file
+        for _ in range(KILLS // 2):
+            kills += _child(data, out, draw.randint(1, most))
+            seen.add(len(list(out.glob("state/cells/*.json"))))
     assert kills >= KILLS // 2
-    assert len(seen) > 5  # not always the same moment
+    assert len(seen) > 8  # not always the same moment
     _fit(data, tmp_path / "killed")
     for name in ("metrics.json", "report.html", "schema.json"):
         one, two = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))

@@ -75,9 +75,11 @@ def skips(metrics: dict[str, Any]) -> list[str | Markup]:
 
 
 def example(metrics: dict[str, Any]) -> list[str | Markup]:
+    context = metrics["data"]["context"]
+    first = "first frame" if context == 1 else f"first {context} frames"
     said = (
-        "The first test trajectory, and what the best run of either makes of it from its first "
-        "frame alone. Each prediction stands at the frame that the training loss would take it for."
+        f"The first test trajectory, and what the best run of either makes of it from its {first} "
+        "alone. Each prediction stands at the frame that the training loss would take it for."
     )
     draw = _strips if "pictures" in metrics["example"] else _lines
     return [said, draw(metrics)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def fit_dynamics(
         state, group, length: of a table: columns of the state, column that says which trajectory,
             or rows of a piece.
         calls: at how many calls to compare, and to choose. ``None``: in how many the adaptive
-            models come through 99 of 100 training trajectories, and one more.
+            models come through 99 of 100 training trajectories, and one more; fixed steps are
+            chosen at as many, adaptive ones at their own pace.
         context: k, frames that a model looks at, and starts from.
         seeds: final runs of each candidate.
         trials: settings tried per candidate, the defaults among them.
@@ -183,11 +185,12 @@ def fit_dynamics(
         model = model if recordings.unit == 1 else InUnits(model, recordings.unit)
         for name in ("metrics.json", "report.html"):  # of an earlier command, and another model
             (home / name).unlink(missing_ok=True)
-        steps = {**found["deployed"], "shortest": final[winner].steps.shortest}
+        steps = {**found["deployed"], **asdict(final[winner].steps)}
         said = _export(
             home, model, parts["validation"][0] * recordings.unit, context, calls,
             {**facts, **steps},
         )  # fmt: skip
+        found["deployed"]["rollout_onnx"] = not said
         facts["warnings"] = [*recordings.warnings, *out_of, *unfinished(final), *said]
         metrics: dict[str, Any] = {
             "format": FORMAT,

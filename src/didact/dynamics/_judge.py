@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,14 @@ class Candidate:
         """Their mean, as a share of standing still's."""
         return float(self.end(part, calls).mean() / self.measured[0][f"{part}_still"].mean())
 
+    def of(self, seeds: Sequence[int]) -> Candidate:
+        """Those runs alone."""
+        rows = [list(self.records).index(seed) for seed in seeds]
+        return replace(
+            self, records={seed: self.records[seed] for seed in seeds},
+            measured=[self.measured[row] for row in rows],
+        )  # fmt: skip
+
     def best(self, calls: int) -> int:
         """The seed that comes nearest in validation."""
         return list(self.records)[int(self.end("validation", calls).mean(1).argmin())]
@@ -65,6 +73,8 @@ def judge(
 ) -> dict[str, Any]:  # fmt: skip
     """Adaptive steps against the fixed ones that validation likes best, at as many calls.
 
+    Of runs that diverged for one of the two the other's is left out, too.
+
     Args:
         candidates: with one fixed step at least.
         adaptive: whose name is no fixed step's.
@@ -78,10 +88,12 @@ def judge(
     rival = min(fixed, key=lambda name: fixed[name].share("validation", calls))
     theirs = fixed[rival]
     still = ours.measured[0]["test_still"]
-    gain = interval(theirs.end("test", calls), ours.end("test", calls), still, ordered=ordered)
+    both = [seed for seed in ours.records if seed in theirs.records]
+    ends = {name: candidates[name].of(both).end("test", calls) for name in (adaptive, rival)}
+    gain = interval(ends[rival], ends[adaptive], still, ordered=ordered)
     kind = "adaptive" if gain.low > 0 else "fixed" if gain.high < 0 else "undecided"
-    errors = {name: candidates[name].share("test", calls) for name in (adaptive, rival)}
-    if len(still) < FEWEST or min(len(ours.measured), len(theirs.measured)) < 2:
+    errors = {name: float(end.mean() / still.mean()) for name, end in ends.items()}
+    if len(still) < FEWEST or len(both) < 2:
         kind = "few"  # so few are more alike than those to come
     elif min(errors.values()) >= 1:
         kind = "neither"
@@ -106,7 +118,9 @@ def judge(
     }
     level = max(errors.values())
     needed = {
-        name: next(e for e, end in enumerate(told[name]["ends"], start=1) if end <= level)
+        name: next(
+            e for e in range(1, most + 1) if candidates[name].of(both).share("test", e) <= level
+        )
         for name in errors
     }
     best = min(errors, key=lambda name: candidates[name].share("validation", calls))
@@ -132,13 +146,13 @@ def interval(
     """Of ``mean(rival − ours) / mean(still)``, over trajectories and runs.
 
     Args:
-        rival, ours: end errors, ``[seeds, n]``; of runs beyond the fewer there is no pair.
+        rival, ours: end errors of the same seeds, ``[seeds, n]``.
         still: ``[n]``.
         ordered: draw n^⅓ neighbours together.
     """
-    pairs, n = min(len(rival), len(ours)), len(still)
+    n = len(still)
     groups = np.arange(n) // math.ceil(n ** (1 / 3)) if ordered else None
-    difference = (rival[:pairs] - ours[:pairs]) / still.mean()
+    difference = (rival - ours) / still.mean()
     return paired_bootstrap(difference, groups=groups, level=LEVEL, seed=BOOTSTRAP_SEED)
 
 

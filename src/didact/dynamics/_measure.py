@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._checks import Diverged
 from ..skips import rollout, skip_loss, squared_error
 from ._models import OfStates
 from ._train import Steps, loss_of
@@ -46,12 +47,23 @@ def distance(model: nn.Module) -> Any:
 def own_pace(
     model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Calls of each trajectory, and all skips."""
-    with torch.no_grad():
-        found = skip_loss(
-            model, frames, lengths, horizon=steps.horizon, shortest=steps.shortest,
-            loss=loss_of(model), context=context,
-        )  # fmt: skip
+    """Calls of each trajectory, and all skips; of one that is left behind a call for each frame."""
+    try:
+        with torch.no_grad():
+            found = skip_loss(
+                model, frames, lengths, horizon=steps.horizon, shortest=steps.shortest,
+                loss=loss_of(model), context=context,
+            )  # fmt: skip
+    except Diverged:
+        n = len(frames)
+        if n == 1:
+            calls = int(lengths[0]) - context
+            return np.array([calls]), np.ones(calls, np.int64)
+        halves = [
+            own_pace(model, steps, frames[part], lengths[part], context)
+            for part in (slice(n // 2), slice(n // 2, n))
+        ]
+        return tuple(np.concatenate(both) for both in zip(*halves, strict=True))  # type: ignore[return-value]
     made = found.matched >= 0
     return made.sum(0).cpu().numpy(), found.skips[made].cpu().numpy()
 
@@ -126,19 +138,14 @@ def example(
     model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
 ) -> dict[str, NDArray[Any]]:
     """The first trajectory: recorded, predicted, and which frame each prediction is taken for."""
-    n = int(lengths[0])
-    frames = frames[:1, :n]
-    with torch.no_grad():
-        found = skip_loss(
-            model, frames, horizon=steps.horizon, shortest=steps.shortest, loss=loss_of(model),
-            context=context,
-        )  # fmt: skip
-        first = frames[:, 0] if context == 1 else frames[:, :context]
-        made = rollout(model, first, found.evaluations, context=context)[0, context:]
+    frames = frames[:1, : int(lengths[0])]
+    _, skips = own_pace(model, steps, frames, lengths[:1], context)
+    first = frames[:, 0] if context == 1 else frames[:, :context]
+    made = rollout(model, first, len(skips), context=context)[0, context:]
     return {
         "example_recorded": frames[0].cpu().numpy(),
         "example_made": made.cpu().numpy(),
-        "example_at": found.matched[:, 0].cpu().numpy(),
+        "example_at": context - 1 + skips.cumsum(),
     }
 
 

@@ -36,6 +36,11 @@ import onnxruntime
 
 model = onnxruntime.InferenceSession("DIR/rollout.onnx")
 (frames,) = model.run(None, {"x": first})  # SHAPE → [batch, CALLS, …]"""
+_STEP = """\
+import onnxruntime
+
+model = onnxruntime.InferenceSession("DIR/step.onnx")
+(after,) = model.run(None, {"x": x})  # SHAPE → one call"""
 _TORCH = """\
 from didact.export import load_pt2
 
@@ -74,7 +79,8 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
     shape = ", ".join(map(str, data["frame"]))
     shape = f"[batch, {shape}]" if data["context"] == 1 else f"[batch, {data['context']}, {shape}]"
     calls = str(metrics["calls"])
-    use, torch = (t.replace("SHAPE", shape).replace("CALLS", calls) for t in (_USE, _TORCH))
+    snippet = _USE if deployed["rollout_onnx"] else _STEP
+    use, torch = (t.replace("SHAPE", shape).replace("CALLS", calls) for t in (snippet, _TORCH))
     return page(
         f"Where does it go? {data['file']}",
         [
