@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from didact import InvalidInput
+from didact import Diverged, InvalidInput
 from didact.runs import key
 from didact.skips import linear
 from didact.studies import STUDIES, find
-from didact.studies._asi_curves import Config, plan
+from didact.studies._asi_curves import Config, plan, plot, table
 from didact.studies._asi_driven import Driven, ways
+from didact.studies._asi_learners import Learner
 from didact.studies._asi_nets import FrameModel
+from didact.studies._asi_perturbation import table as fall_table
 from didact.studies._asi_runs import GREEDY, finals, label_of, run_of, tries
 from didact.studies._asi_timelines import matched
 from didact.studies._asi_training import Run, _batches, data_of, films, look, train, unpacked
@@ -292,3 +294,54 @@ def test_cells_of_one_size_and_setting_stand_together() -> None:
     assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 20), (1, 20)]
     assert finals(cells, ["Δ = 1"]) == {}
     assert finals(cells, switched=True) == {}
+
+
+def _cells(diverged: int) -> list[Cell]:
+    """Four seeds of ASI with two looks; the first ones diverged after one."""
+    config = Config(epochs=4, trajectories=4, looks=2)
+    cells = []
+    for seed in range(4):
+        lost = seed < diverged
+        record = {
+            "accuracy": [0.9] if lost else [0.2, 0.5 + 0.1 * seed],
+            "probability": [0.9] if lost else [0.2, 0.5],
+            "evaluations": [50, 100], "updates": [4, 8], "skip": [2.0, 2.0],
+            "diverged": "The loss of update 5 is nan." if lost else None,
+        }  # fmt: skip
+        cells.append(Cell(run_of(config, "room-runner", "ASI", seed), record, {}))
+    return cells
+
+
+def test_seeds_that_diverged_are_told_and_left_out() -> None:
+    row = table(_cells(1)).splitlines()[2]
+    assert "| 3 of 4 | 70.0 (" in row
+    (axes,) = plot(_cells(1))["figure-2.9"].axes
+    (line,) = axes.lines
+    assert line.get_label() == "ASI (3 of 4 seeds)"
+    assert line.get_xdata().tolist() == [2, 4]
+    assert line.get_ydata() == pytest.approx([20, 70])
+    (axes,) = plot(_cells(4))["figure-2.9"].axes
+    assert [line.get_label() for line in axes.lines] == ["ASI (0 of 4 seeds)"]
+    assert "| 0 of 4 |" in table(_cells(4))
+
+
+def test_the_fall_is_of_means() -> None:
+    run = run_of(Config(epochs=4, trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
+    record = {
+        "accuracy": [0.5, 0.8, 0.5, 0.7], "updates": [2, 4, 6, 8], "before": (0.8, 0.8),
+        "frozen": (0.7, 0.7), "diverged": None,
+    }  # fmt: skip
+    row = fall_table([Cell(run, record, {})]).splitlines()[2]
+    assert "| 1 | 80.0 | 70.0 | 60.0 | 50.0 | 70.0 | 20.0 |" in row
+
+
+def test_a_model_that_explodes_diverged(rooms: Trajectories) -> None:
+    class Bang(Learner):
+        def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
+            frames = data.first[rows][:, None].repeat(1, steps, 1, 1, 1)
+            frames[0, -1, 0, 0, 0] = torch.nan
+            return frames
+
+    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2)
+    with pytest.raises(Diverged, match="predicted frame"):
+        look(run, Bang(), rooms, 3)

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._asi_runs import GREEDY, LARGE, TINY, finals, highest, label_of, run_of, size_of, tries
+from ._asi_runs import (
+    GREEDY,
+    LARGE,
+    TINY,
+    ended,
+    finals,
+    highest,
+    label_of,
+    run_of,
+    seeds_of,
+    size_of,
+    tries,
+)
 from ._asi_runs import Config as Common
 from ._asi_training import SEARCH_SEED, Run, train
 from ._numbers import markdown, mean
@@ -65,14 +77,13 @@ def table(cells: Sequence[Cell]) -> str:
     rows = []
     for world, groups in compared(cells).items():
         for label, same in groups.items():
-            ended = [cell for cell in same if not cell.record["diverged"]]
-            ends = [cell.record for cell in ended]
+            ends = [cell.record for cell in ended(same)]
             tried = [
                 cell for cell in cells if cell.run.seed >= SEARCH_SEED and cell.run.world == world
             ]
             rows.append(
                 [
-                    world, label, str(len(same)),
+                    world, label, seeds_of(same),
                     f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
                     f"{mean([100 * highest(end) for end in ends]):.1f}",
@@ -110,18 +121,24 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def curve(axes: Any, same: Sequence[Cell], place: str, label: str, color: str) -> None:
-    """Mean accuracy of validation trajectories with its interquartile range over seeds."""
+    """Mean accuracy of validation trajectories with its interquartile range over seeds.
+
+    Seeds that diverged are left out; the legend says so.
+    """
     import numpy as np
 
-    most = min(len(cell.record["accuracy"]) for cell in same)
-    if not most:
+    left = ended(same)
+    if len(left) < len(same):
+        label = f"{label} ({seeds_of(same)} seeds)"
+    if not left:
+        axes.plot([], [], color=color, label=label)
         return
-    values = 100 * np.array([cell.record["accuracy"][:most] for cell in same])
+    values = 100 * np.array([cell.record["accuracy"] for cell in left])
     if place == "epochs":
         per_epoch = -(-same[0].run.trajectories // same[0].run.batch)
-        at = np.array(same[0].record["updates"][:most]) / per_epoch
+        at = np.array(left[0].record["updates"]) / per_epoch
     else:
-        at = np.array([cell.record["evaluations"][:most] for cell in same]).mean(0) / 1000
+        at = np.array([cell.record["evaluations"] for cell in left]).mean(0) / 1000
     axes.plot(at, values.mean(0), color=color, label=label, linewidth=1.4)
     low, high = np.quantile(values, (0.25, 0.75), axis=0)
     axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._asi_curves import curve
-from ._asi_runs import LARGE, TINY, finals, highest, run_of, size_of
+from ._asi_runs import LARGE, TINY, ended, finals, highest, run_of, seeds_of, size_of
 from ._asi_runs import Config as Common
 from ._asi_training import Run, World, train
 from ._numbers import markdown, mean
@@ -50,10 +50,10 @@ def table(cells: Sequence[Cell]) -> str:
     rows = []
     for world, groups in finals(cells, LABELS).items():
         for label, same in groups.items():
-            ends = [cell.record for cell in same if not cell.record["diverged"]]
+            ends = [cell.record for cell in ended(same)]
             rows.append(
                 [
-                    world, label, str(len(same)),
+                    world, label, seeds_of(same),
                     f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ._asi_curves import curve
-from ._asi_runs import GREEDY, LARGE, TINY, finals, highest, run_of, size_of
+from ._asi_runs import GREEDY, LARGE, TINY, ended, finals, highest, run_of, seeds_of, size_of
 from ._asi_runs import Config as Common
 from ._asi_training import Run, World, train
 from ._numbers import markdown, mean
@@ -43,31 +43,32 @@ def table(cells: Sequence[Cell]) -> str:
     rows = []
     for world, groups in finals(cells, switched=True).items():
         for label, same in groups.items():
-            ends = [cell.record for cell in same if not cell.record["diverged"]]
+            ends = [cell.record for cell in ended(same)]
             before = [100 * end["before"][0] for end in ends]
-            least = [100 * _after(end, same[0].run) for end in ends]
+            after = [_after(end, same[0].run) for end in ends]
+            means = [100 * sum(looks) / len(looks) for looks in after]
             rows.append(
                 [
-                    world, label, str(len(same)), f"{mean(before):.1f}",
+                    world, label, seeds_of(same), f"{mean(before):.1f}",
                     f"{mean([100 * end['frozen'][0] for end in ends]):.1f}",
-                    f"{mean(least):.1f}",
+                    f"{mean(means):.1f}", f"{mean([100 * min(looks) for looks in after]):.1f}",
                     f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
-                    f"{mean([b - a for b, a in zip(before, least, strict=True)]):.1f}",
+                    f"{mean([b - a for b, a in zip(before, means, strict=True)]):.1f}",
                     f"{size_of(same[0])}, {same[0].run.switch} of them perturbed",
                 ]
             )  # fmt: skip
     header = [
-        "world", "method", "seeds", "before, %", "frozen, %", "lowest look after, %",
-        "at the end, %", "fall, points", "size",
+        "world", "method", "seeds", "before, %", "frozen, %", "mean of looks after, %",
+        "lowest, %", "at the end, %", "fall (before − mean after), points", "size",
     ]  # fmt: skip
     return markdown(header, rows)
 
 
-def _after(record: dict[str, Any], run: Run) -> float:
-    """The lowest accuracy after the switch."""
+def _after(record: dict[str, Any], run: Run) -> list[float]:
+    """Accuracies after the switch."""
     switch = run.switch * -(-run.trajectories // run.batch)
     looks = zip(record["updates"], record["accuracy"], strict=True)
-    return float(min(accuracy for update, accuracy in looks if update > switch))
+    return [accuracy for update, accuracy in looks if update > switch]
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:

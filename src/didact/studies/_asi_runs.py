@@ -134,6 +134,17 @@ def highest(record: Record) -> float:
     return max(record["accuracy"], default=0.0)
 
 
+def ended(same: Sequence[Cell]) -> list[Cell]:
+    """Of seeds those that did not diverge."""
+    return [cell for cell in same if not cell.record["diverged"]]
+
+
+def seeds_of(same: Sequence[Cell]) -> str:
+    """How many seeds the numbers are of."""
+    left = len(ended(same))
+    return str(left) if left == len(same) else f"{left} of {len(same)}"
+
+
 def finals(
     cells: Iterable[Cell], labels: Sequence[str] = (), *, switched: bool = False
 ) -> dict[str, dict[str, list[Cell]]]:

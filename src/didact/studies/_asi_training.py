@@ -180,13 +180,15 @@ def look(run: Run, learner: Learner, data: Trajectories, steps: int) -> tuple[fl
     """Accuracy, and the mean probability of the true label (the paper's "accuracy").
 
     ψ sums over all predicted frames. Where it sees nothing, all labels are alike, and the answer
-    counts as wrong.
+    counts as wrong. Raises ``Diverged`` where frames are not finite.
     """
     found = []
     with torch.no_grad():
         each = torch.arange(len(data.labels), device=data.labels.device)
         for rows in torch.split(each, AT_ONCE):
             frames = learner.predict(data, rows, steps)
+            if not bool(frames.isfinite().all()):
+                raise Diverged(f"A predicted frame of {steps} is not finite.")
             if run.world == "funnel-board":
                 found.append(funnel_label(frames))
             else:

@@ -37,7 +37,7 @@ class Config:
 
     methods: tuple[Candidate, ...] = get_args(Candidate)
     """Which methods to run."""
-    trials: int = 16
+    trials: int = 4
     """Settings tried for each method: one given, the others drawn from tables B.1 and B.2. The
     paper does not say how many it tried, but for DANN: 100."""
     seeds: int = 10
