@@ -76,7 +76,7 @@ def _keep(
     grid = calls_of(longest(parts, context))
     found = measure(model, steps, *parts["test"], context, grid)
     arrays = {f"test_{field}": array for field, array in found._asdict().items()}
-    still, end, _ = approaches(model, *parts["validation"], context, grid[-1])
+    still, end = approaches(model, *parts["validation"], context, grid[-1])
     arrays |= {"validation_still": still, "validation_end": end}
     arrays |= example(model, steps, *parts["test"], context)
     own.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from ._models import OfStates
 from ._train import Steps, loss_of
 
 Floats = NDArray[np.float64]
+AT_ONCE = 2**22
+"""Numbers of as many trajectories as are looked at together."""
 
 
 class Measured(NamedTuple):
@@ -48,6 +51,14 @@ def own_pace(
     model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Calls of each trajectory, and all skips; of one that is left behind a call for each frame."""
+    found = [_pace(model, steps, *part, context) for part in _parts(frames, lengths)]
+    calls, skips = zip(*found, strict=True)
+    return np.concatenate(calls), np.concatenate(skips)
+
+
+def _pace(
+    model: nn.Module, steps: Steps, frames: Tensor, lengths: Tensor, context: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     try:
         with torch.no_grad():
             found = skip_loss(
@@ -55,23 +66,37 @@ def own_pace(
                 loss=loss_of(model), context=context,
             )  # fmt: skip
     except Diverged:
-        n = len(frames)
-        if n == 1:
+        if len(frames) == 1:
             calls = int(lengths[0]) - context
             return np.array([calls]), np.ones(calls, np.int64)
-        halves = [
-            own_pace(model, steps, frames[part], lengths[part], context)
-            for part in (slice(n // 2), slice(n // 2, n))
-        ]
-        return tuple(np.concatenate(both) for both in zip(*halves, strict=True))  # type: ignore[return-value]
+        halves = zip(frames.tensor_split(2), lengths.tensor_split(2), strict=True)
+        calls_of_each, skips = zip(
+            *(_pace(model, steps, *half, context) for half in halves), strict=True
+        )
+        return np.concatenate(calls_of_each), np.concatenate(skips)
     made = found.matched >= 0
     return made.sum(0).cpu().numpy(), found.skips[made].cpu().numpy()
 
 
+def _parts(frames: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """So many trajectories at once that memory is no matter."""
+    count = max(1, AT_ONCE // frames[0].numel())
+    return zip(torch.split(frames, count), torch.split(lengths, count), strict=True)
+
+
 def approaches(
     model: nn.Module, frames: Tensor, lengths: Tensor, context: int, calls: int
+) -> tuple[Floats, Floats]:
+    """``still``, and ``end`` of so many calls."""
+    found = [_approach(model, *part, context, calls)[:2] for part in _parts(frames, lengths)]
+    still, end = zip(*found, strict=True)
+    return np.concatenate(still), np.concatenate(end)
+
+
+def _approach(
+    model: nn.Module, frames: Tensor, lengths: Tensor, context: int, calls: int
 ) -> tuple[Floats, Floats, Tensor]:
-    """``still``, ``end`` of so many calls, and the predictions ``[n, calls, *frame]``."""
+    """The same with predictions, ``[n, calls, *frame]``."""
     far = distance(model)
     rows = torch.arange(len(frames), device=frames.device)
     last = frames[rows, lengths - 1]
@@ -98,7 +123,7 @@ def value(
     own = np.full(len(frames), calls)
     if calls is None:
         own, _ = own_pace(model, steps, frames, lengths, context)
-    still, end, _ = approaches(model, frames, lengths, context, int(own.max()))
+    still, end = approaches(model, frames, lengths, context, int(own.max()))
     return float(end[np.arange(len(own)), own - 1].mean() / still.mean())
 
 
@@ -107,14 +132,16 @@ def measure(
 ) -> Measured:
     """Everything, with up to ``grid[-1]`` calls."""
     own, skips = own_pace(model, steps, frames, lengths, context)
-    still, end, made = approaches(model, frames, lengths, context, grid[-1])
-    path = np.stack(
-        [
-            _paths(model, frames[i, context:n], made[i])[[min(e, n - context) - 1 for e in grid]]
-            for i, n in enumerate(lengths.tolist())
+    found = []
+    for few, n in _parts(frames, lengths):
+        still, end, made = _approach(model, few, n, context, grid[-1])
+        path = [
+            _paths(model, one[context:k], ahead)[[min(e, k - context) - 1 for e in grid]]
+            for one, k, ahead in zip(few, n.tolist(), made, strict=True)
         ]
-    )
-    return Measured(still, end, path, own, skips)
+        found.append((still, end, np.stack(path)))
+    stills, ends, paths = map(np.concatenate, zip(*found, strict=True))
+    return Measured(stills, ends, paths, own, skips)
 
 
 def _paths(model: nn.Module, frames: Tensor, made: Tensor) -> Floats:

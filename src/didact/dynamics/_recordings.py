@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -63,7 +63,7 @@ def read_recordings(
             ``[B, T, *frame]`` with ``lengths`` ``[B]`` (all T by default), or
             ``[Σ lengths, *frame]``, one trajectory after the other; without ``frames`` every array
             is a trajectory ``[T, *frame]``. A frame is a state ``[D]`` or a picture
-            ``[C, height, width]``, of bytes or in [0, 1].
+            ``[C, height, width]`` or ``[height, width, C]``, of bytes or in [0, 1].
         state: names or globs of the columns of a table that are the state; by default all that are
             numbers, but for ``group``.
         group: the column of a table whose equal values are one trajectory; rows as they stand.
@@ -85,7 +85,8 @@ def read_recordings(
     return _checked(pieces, columns, group is None, sha256, warnings)
 
 
-def _arrays(path: Path) -> list[NDArray[Any]]:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Trajectories by what a message calls them."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -94,25 +95,29 @@ def _arrays(path: Path) -> list[NDArray[Any]]:
     except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error):
         raise invalid("data", "a readable .npz of arrays", str(path)) from None
     if "frames" not in arrays:
-        return list(arrays.values())
+        return {f"`{name}`": array for name, array in arrays.items()}
     frames, lengths = arrays["frames"], arrays.get("lengths")
     if frames.ndim == 0:
         raise invalid("frames", "[B, T, *frame] or [Σ lengths, *frame]", frames.shape)
     if lengths is None:
-        return list(frames)
+        return _numbered(frames)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min(initial=1) < 1:
         raise invalid("lengths", "positive integers, one for each trajectory", lengths)
     if len(frames) == lengths.sum() and len(frames) != len(lengths):
-        return np.split(frames, np.cumsum(lengths)[:-1])
+        return _numbered(np.split(frames, np.cumsum(lengths)[:-1]))
     if len(frames) != len(lengths) or frames.ndim < 2 or lengths.max() > frames.shape[1]:
         rule = f"one for each of {len(frames)} trajectories, at most their padded length"
         raise invalid("lengths", rule, lengths)
-    return [one[:n] for one, n in zip(frames, lengths, strict=True)]
+    return _numbered([one[:n] for one, n in zip(frames, lengths, strict=True)])
+
+
+def _numbered(pieces: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"number {i}": piece for i, piece in enumerate(pieces)}
 
 
 def _table(
     path: Path, state: tuple[str, ...], group: str | None, length: int | None
-) -> tuple[list[NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
     with extra("fit"):
         import pandas as pd
     table = read_table(path)
@@ -140,70 +145,106 @@ def _table(
         worst = int(gaps.argmax())
         rule = "columns without gaps: fill them, or leave the column out by `state`"
         raise invalid("state", rule, f"{gaps[worst]} gaps in `{chosen[worst]}`")
-    constant = [n for n, low, high in zip(chosen, values.min(0), values.max(0), strict=True)
-                if low == high]  # fmt: skip
-    kept = [n for n in chosen if n not in constant]
-    if not kept:
-        raise invalid("state", "columns that change", chosen)
     warnings: tuple[str, ...] = ()
-    if constant:
-        warnings += (f"Left out, as they never change: {listed(constant)}.",)
     words = [name for name in names if name not in countable and name != group]
     if words and not state:
         warnings += (f"Left out, as they are not numbers: {listed(words)}.",)
-    values = values[:, [name in kept for name in chosen]]
     if group is not None:
-        rows = table.groupby(group, sort=False).indices.values()
-        films = [values[np.sort(each)] for each in rows]
-        clocks = [n for j, n in enumerate(kept) if all((np.diff(x[:, j]) > 0).all() for x in films)]
+        rows = table.groupby(group, sort=False).indices
+        films = {f"{group} {value}": values[np.sort(each)] for value, each in rows.items()}
+        clocks = [
+            name
+            for j, name in enumerate(chosen)
+            if all((np.diff(film[:, j]) > 0).all() for film in films.values())
+        ]
         if clocks:
             warnings += (
                 f"{listed(clocks)} grows from row to row in every trajectory: if it is a clock, "
                 "leave it out by `state`.",
             )
-        return films, tuple(kept), warnings
+        return films, tuple(chosen), warnings
     if length is None:
         raise invalid("length", "given where no `group` says what a trajectory is", None)
     check_integer("length", length, at_least=2)
     if rest := len(values) % length:
         warnings += (f"The last {rest} rows do not fill a piece, and are left out.",)
     pieces = [values[i : i + length] for i in range(0, len(values) - length + 1, length)]
-    return pieces, tuple(kept), warnings
+    return _numbered(pieces), tuple(chosen), warnings
 
 
 def _checked(
-    pieces: list[NDArray[Any]], columns: tuple[str, ...] | None, ordered: bool, sha256: str,
+    pieces: dict[str, NDArray[Any]], columns: tuple[str, ...] | None, ordered: bool, sha256: str,
     warnings: tuple[str, ...],
 ) -> Recordings:  # fmt: skip
     if len(pieces) < FEWEST:
         raise invalid("data", f"at least {FEWEST} trajectories", len(pieces))
-    frame = pieces[0].shape[1:]
-    for i, piece in enumerate(pieces):
+    frame = next(iter(pieces.values())).shape[1:]
+    for name, piece in pieces.items():
         if piece.dtype.kind not in "fiu" or piece.ndim not in (2, 4) or piece.shape[1:] != frame:
             rule = "trajectories of states [T, D] or pictures [T, C, height, width], all alike"
-            raise invalid("data", rule, f"{list(piece.shape)} {piece.dtype} in number {i}")
+            raise invalid("data", rule, f"{list(piece.shape)} {piece.dtype} in {name}")
         if 0 in piece.shape[1:]:
             raise invalid("data", "frames of one number or more", f"{list(piece.shape)}")
         if len(piece) < 2:
-            raise invalid("data", "trajectories of two frames or more", f"one in number {i}")
+            raise invalid("data", "trajectories of two frames or more", f"one in {name}")
         if not np.isfinite(piece).all():
-            raise invalid("data", "finite", f"NaN or infinity in number {i}")
-    pictures = len(frame) == 3
-    unit = 255 if pictures and pieces[0].dtype == np.uint8 else 1
-    if not pictures:
-        _check_single(np.concatenate(pieces), columns)
-    made = [torch.from_numpy(np.asarray(piece, dtype=np.float32)) / unit for piece in pieces]
-    if pictures and not all(float(one.min()) >= 0 and float(one.max()) <= 1 for one in made):
-        raise invalid("data", "pictures of bytes or in [0, 1]", "others")
-    if columns is None and not pictures:
-        columns = tuple(f"x{j}" for j in range(frame[0]))
+            raise invalid("data", "finite", f"NaN or infinity in {name}")
+    parts = list(pieces.values())
+    if len(frame) == 3:
+        parts, unit, said = _pictures(parts)
+    else:
+        unit = 1
+        parts, columns, said = _states(parts, columns or tuple(f"x{j}" for j in range(frame[0])))
+    made = [torch.from_numpy(np.asarray(part, dtype=np.float32)) / unit for part in parts]
     lengths = torch.tensor([len(one) for one in made])
     return Recordings(
-        pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256, warnings, unit
-    )
+        pad_sequence(made, batch_first=True), lengths, columns, ordered, sha256,
+        (*said, *warnings), unit,
+    )  # fmt: skip
 
 
-def _check_single(values: NDArray[Any], columns: tuple[str, ...] | None) -> None:
+def _pictures(parts: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], int, tuple[str, ...]]:
+    """Channels first, what 1 is, and warnings."""
+    said: tuple[str, ...] = ()
+    channels, *_, last = parts[0].shape[1:]
+    if last in (1, 3, 4) and channels > 4:
+        parts = [part.transpose(0, 3, 1, 2) for part in parts]
+        said += (
+            "Pictures are taken as [height, width, channels], as they stand in the file; models "
+            "take and give [channels, height, width].",
+        )
+    bytes_ = [part.dtype == np.uint8 for part in parts]
+    largest = max(float(part.max()) for part in parts)
+    least = min(float(part.min()) for part in parts)
+    if any(bytes_) and not all(bytes_):
+        raise invalid("data", "pictures all of bytes or all in [0, 1]", "both")
+    if all(bytes_) and largest > 1:
+        return parts, 255, said
+    if least < 0 or largest > 1:
+        raise invalid("data", "pictures of bytes or in [0, 1]", f"{least:.4g} … {largest:.4g}")
+    if all(bytes_):
+        said += ("Bytes that are all 0 or 1 are taken as masks: 1 is full.",)
+    return parts, 1, said
+
+
+def _states(
+    parts: list[NDArray[Any]], columns: tuple[str, ...]
+) -> tuple[list[NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
+    """What changes, its names, and a warning of what does not."""
+    values = np.concatenate(parts)
+    changes = values.min(0) < values.max(0)
+    constant = [name for name, change in zip(columns, changes, strict=True) if not change]
+    kept = tuple(name for name in columns if name not in constant)
+    if not kept:
+        raise invalid("data", "columns that change", listed(columns))
+    _check_single(values[:, changes], kept)
+    if not constant:
+        return parts, columns, ()
+    said = f"Left out, as they never change: {listed(constant)}."
+    return [part[:, changes] for part in parts], kept, (said,)
+
+
+def _check_single(values: NDArray[Any], columns: tuple[str, ...]) -> None:
     """Refuse numbers whose changes single precision would lose, or that it cannot hold."""
     values = values.astype(np.float64)
     largest, spread = np.abs(values).max(0), values.std(0)
@@ -212,6 +253,6 @@ def _check_single(values: NDArray[Any], columns: tuple[str, ...] | None) -> None
         j = int(lost.argmax())
         raise invalid(
             "data", "states whose changes are not small beside their size: subtract an origin, or "
-            "leave the column out", f"`{columns[j] if columns else f'x{j}'}` of size "
-            f"{largest[j]:.3g} that varies by {spread[j]:.3g}",
+            "leave the column out", f"`{columns[j]}` of size {largest[j]:.3g} "
+            f"that varies by {spread[j]:.3g}",
         )  # fmt: skip

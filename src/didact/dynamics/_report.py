@@ -17,12 +17,12 @@ KEYS = (
     "example", "verdict",
 )  # fmt: skip
 _READ = (
-    "A model predicts a frame from the one before; applied to its own predictions, it says where a "
+    "A model predicts a frame from BEFORE; applied to its own predictions, it says where a "
     "trajectory goes. A fixed step is trained on the frame so many frames later. An adaptive step "
     "is trained on that frame of the next ones which it predicts best, and so learns to leave out "
     "what is hard to predict and does not matter. "
     "The end error is the least distance to a trajectory's last frame that a model comes to from "
-    "its first, within so many calls of itself; it is a mean square, and shown as a share of the "
+    "FIRST, within so many calls of itself; it is a mean square, and shown as a share of the "
     "error of a model that stays where it is. The path error is the mean distance along the best "
     "alignment of predictions with ever later frames. Neither asks when the model arrives: an "
     "adaptive model does not say. "
@@ -101,7 +101,7 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
                     code(torch),
                 ],
             ),
-            Section("How to read this page", _READ),
+            Section("How to read this page", _read(data["context"])),
             Section(
                 "Repeat this run",
                 [
@@ -164,6 +164,15 @@ def _chosen(trials: int) -> str:
     return "The defaults" if trials == 1 else f"Chosen of {trials} settings each"
 
 
+def _read(context: int) -> str:
+    seen = (
+        ("the one before", "its first")
+        if context == 1
+        else (f"the {context} before", f"its first {context}")
+    )
+    return _READ.replace("BEFORE", seen[0]).replace("FIRST", seen[1])
+
+
 def _data(metrics: dict[str, Any]) -> list[str | Markup]:
     data = metrics["data"]
     columns = data["columns"]
@@ -172,6 +181,8 @@ def _data(metrics: dict[str, Any]) -> list[str | Markup]:
         ["SHA-256", data["sha256"]],
         ["frames", str(data["frames"])],
         ["a frame", ", ".join(columns) if columns else f"picture {data['frame']}"],
+        *([["a trajectory", f"rows of equal {data['group']}"]] if data["group"] else []),
+        *([["a trajectory", f"{data['length']} rows on end"]] if data["length"] else []),
         ["trajectories", ", ".join(f"{n} {part}" for part, n in data["trajectories"].items())],
         ["longest skip", f"{data['horizon']} frames"],
         ["context", f"{data['context']} frames"],

@@ -39,7 +39,8 @@ def aligned_loss(
         ``min_K min_t (1/K) Σ_k L(x̂_k, x_{t_k})``,
 
     by dynamic programming, ``D_k(s) = L(x̂_k, x_s) + min_{1 ≤ h ≤ H} D_{k−1}(s − h)``, in
-    O(K · T) after the losses. At a temperature τ > 0 both minima are soft,
+    O(K · T) after the losses, by a sliding minimum. At a temperature τ > 0, in O(K · T · H), both
+    minima are soft,
     ``−τ log Σ exp(−·/τ)``: every alignment takes part in the gradient, and the loss, which may be
     negative, tends to the hard one as τ → 0. There is no teacher forcing: which true frame comes
     next is known only at the end.

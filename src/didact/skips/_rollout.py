@@ -39,6 +39,8 @@ def rollout(
     """
     check_integer("steps", steps, at_least=0)
     check_integer("context", context)
+    if not isinstance(x, Tensor) or not x.dim():
+        raise invalid("x", "a tensor [B, *frame]", x)
     if context > 1 and (x.dim() < 2 or x.shape[1] != context):
         raise invalid("x", f"[B, {context}, *frame]", tuple(x.shape))
     with torch.set_grad_enabled(graph and torch.is_grad_enabled()):

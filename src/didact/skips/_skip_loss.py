@@ -122,8 +122,10 @@ def skip_loss(
     check_number("exploration", exploration, at_least=0, at_most=1)
     check_number("teacher_forcing", teacher_forcing, at_least=0, at_most=1)
     check_number("cumulant_weight", cumulant_weight, at_least=0)
-    if generator is None and (exploration > 0 or 0 < teacher_forcing < 1):
-        raise invalid("generator", "a torch.Generator: there is something to draw", None)
+    random = exploration > 0 or 0 < teacher_forcing < 1
+    if not isinstance(generator, torch.Generator) and (random or generator is not None):
+        rule = "a torch.Generator: there is something to draw" if random else "a torch.Generator"
+        raise invalid("generator", rule, generator)
     given = check_given(trajectories, lengths, loss, context, observed)
     gains = None if cumulants is None else Cumulants(cumulants, given, cumulant_weight)
     actions = None if actions is None else check_actions(actions, given)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from didact.dynamics import Unrolled
+from didact.dynamics import Unrolled, _measure
 from didact.dynamics._judge import interval
-from didact.dynamics._measure import approaches, calls_of, measure, own_pace, value
+from didact.dynamics._measure import Measured, approaches, calls_of, measure, own_pace, value
 from didact.dynamics._models import OfPictures, OfStates
 from didact.dynamics._train import Steps, phased
 from didact.skips import rollout, skip_loss
@@ -66,10 +66,24 @@ def test_the_own_pace_is_that_of_the_loss() -> None:
             )  # fmt: skip
             assert calls[i] == one.evaluations
         assert skips.sum() == (lengths - 1).sum()
-        still, end, _ = approaches(model, frames, lengths, 1, int(calls.max()))
+        still, end = approaches(model, frames, lengths, 1, int(calls.max()))
         wanted = np.mean([end[i, c - 1] for i, c in enumerate(calls)]) / still.mean()
         assert value(model, steps, frames, lengths, 1) == pytest.approx(wanted)
     assert calls.tolist() == [3, 2, 1, 2]
+
+
+def test_few_at_a_time_is_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, frames, lengths = _made()
+
+    def found() -> Measured:
+        return measure(model, Steps(1, 3), frames, lengths, 1, calls_of(int(lengths.max()) - 1))
+
+    whole = found()
+    monkeypatch.setattr(_measure, "AT_ONCE", 2 * frames[0].numel())
+    parts = found()
+    for name in ("still", "end", "path", "own"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5)
+    assert sorted(parts.skips) == sorted(whole.skips)
 
 
 def test_what_is_not_finite_is_far() -> None:

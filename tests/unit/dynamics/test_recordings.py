@@ -58,6 +58,30 @@ def test_pictures_are_bytes_or_shares(tmp_path: Path) -> None:
         torch.testing.assert_close(found.frames, torch.tensor(films / 255).float())
 
 
+def test_masks_and_channels_that_come_last(tmp_path: Path) -> None:
+    films = RNG.integers(0, 2, (10, 4, 5, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", frames=films)
+    found = read_recordings(tmp_path / "a.npz")
+    assert found.unit == 1
+    torch.testing.assert_close(found.frames, torch.tensor(films).permute(0, 1, 4, 2, 3).float())
+    assert [said.split()[0] for said in found.warnings] == ["Pictures", "Bytes"]
+
+
+def test_columns_of_an_npz_that_never_change(tmp_path: Path) -> None:
+    states = RNG.normal(size=(10, 4, 3))
+    states[..., 1] = 3
+    np.savez(tmp_path / "a.npz", frames=states)
+    found = read_recordings(tmp_path / "a.npz")
+    assert found.columns == ("x0", "x2")
+    torch.testing.assert_close(found.frames, torch.tensor(states[..., [0, 2]]).float())
+    assert found.warnings == ("Left out, as they never change: `x1`.",)
+
+
+def _both_kinds() -> dict[str, Any]:
+    pictures = {f"{i}": np.zeros((4, 1, 2, 2)) for i in range(9)}
+    return {**pictures, "9": np.zeros((4, 1, 2, 2), np.uint8)}
+
+
 def _table(**change: Any) -> pd.DataFrame:
     rows = [
         {"run": f"r{i}", "x": x, "y": y, "still": 3.0, "note": "n"}
@@ -107,7 +131,7 @@ def test_a_csv_by_group_and_in_pieces(tmp_path: Path) -> None:
         ({"x": np.nan}, {"group": "run"}, "without gaps.*in `x`"),
         ({"y": np.inf}, {"group": "run"}, "without gaps.*in `y`"),
         ({"run": "one"}, {"group": "run"}, "at least 10 trajectories. Found 1"),
-        ({"run": range(int(LENGTHS.sum()))}, {"group": "run"}, "two frames or more"),
+        ({"run": range(int(LENGTHS.sum()))}, {"group": "run"}, "two frames or more.*in run 0"),
     ],
 )  # fmt: skip
 def test_a_csv_that_is_none_is_said(
@@ -130,7 +154,12 @@ def test_a_csv_that_is_none_is_said(
         ({"frames": np.full((10, 4, 2), np.nan)}, "finite"),
         ({"frames": np.zeros((10, 1, 2))}, "two frames"),
         ({"frames": np.zeros((9, 4, 2))}, "at least 10"),
-        ({**{f"{i}": np.zeros((4, 2)) for i in range(9)}, "9": np.zeros((4, 3))}, "all alike"),
+        ({"frames": np.ones((10, 4, 2))}, "columns that change. Found '`x0`, `x1`'"),
+        (_both_kinds(), "all of bytes or all in"),
+        (
+            {**{f"{i}": np.zeros((4, 2)) for i in range(9)}, "9": np.zeros((4, 3))},
+            "all alike.*in `9`",
+        ),
     ],
 )
 def test_an_npz_that_is_none_is_said(arrays: dict[str, Any], says: str, tmp_path: Path) -> None:
