@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from didact.dynamics import fit_dynamics
 from didact.hindsight import fit, predict
 
 KILLS = 30
@@ -33,8 +36,8 @@ def _fit(data: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def _child(data: Path, out: Path, events: int) -> bool:
-    """Fit in a copy of this process, which is killed before so many a file event; whether it was.
+def _killed(run: Callable[[Path], object], out: Path, events: int) -> bool:
+    """Run in a copy of this process, which is killed before so many a file event; whether it was.
 
     Events, and no times: how fast the machine is does not matter.
     """
@@ -57,7 +60,7 @@ def _child(data: Path, out: Path, events: int) -> bool:
         with open(os.devnull, "w") as null:
             sys.stderr = sys.stdout = null
             sys.addaudithook(die)
-            _fit(data, out)
+            run(out)
         status = 0
     finally:
         os._exit(status)
@@ -72,7 +75,7 @@ def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     kills, seen = 0, set()
     for most in (70, 100):  # among the training runs, and up to the last file
         for _ in range(KILLS // 2):
-            kills += _child(data, out, draw.randint(1, most))
+            kills += _killed(partial(_fit, data), out, draw.randint(1, most))
             seen.add(len(list(out.glob("state/cells/*.json"))))
     assert kills >= KILLS // 2
     assert len(seen) > 8  # not always the same moment
@@ -85,3 +88,25 @@ def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
     hidden = [p for p in (tmp_path / "killed").rglob(".*.tmp") if p.parent.name == "cells"]
     assert not hidden
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_kills_of_dynamics_change_nothing(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(15, 6, 2)).cumsum(1)
+    np.savez(tmp_path / "walks.npz", frames=frames)
+
+    def run(out: Path) -> None:
+        fit_dynamics(
+            tmp_path / "walks.npz", horizon=2, trials=2, seeds=2, epochs=2, jobs=1, out=out,
+            command="didact fit-dynamics",
+        )  # fmt: skip
+
+    run(tmp_path / "whole")
+    draw = random.Random(0)
+    out = tmp_path / "killed"
+    kills = sum(_killed(run, out, draw.randint(1, most)) for most in (30, 90) for _ in range(6))
+    assert kills >= 8
+    run(out)
+    for name in ("metrics.json", "report.html"):
+        one, two = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "killed"))
+        assert one == two, name
