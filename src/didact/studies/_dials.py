@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._checks import Diverged
 from ..privileged import (
     LDT,
     TRAM,
@@ -157,7 +158,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
 
     Returns:
         ``validation`` and ``test``: by seed, squared errors of the student that was best on
-        validation rows; the label has variance 1, of which half is luck. CPU ``seconds``.
+        validation rows, before it ``diverged``; the label has variance 1, of which half is luck.
+        CPU ``seconds``.
     """
     began = time.process_time()
 
@@ -184,8 +186,13 @@ def train(run: Run, shared: Path, log: Log) -> Record:
         deployed, walk = _course(run, data, copies, generator)
     best = torch.full((len(run.seeds),), float("inf"), device=run.device)
     tested = best.clone()
+    diverged = None
     for epoch in range(1, run.epochs + 1):
-        loss = float(torch.stack(list(islice(walk, PER_EPOCH))).mean())
+        try:
+            loss = float(torch.stack(list(islice(walk, PER_EPOCH))).mean())
+        except Diverged as error:
+            diverged = f"Epoch {epoch}: {error}"
+            break
         with torch.no_grad():
             judged, now = ((deployed(x) - y).square().mean(0) for x, _, y in (validation, test))
         better = judged < best
@@ -194,6 +201,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     return {
         "validation": [float(f"{value:.5g}") for value in best.tolist()],
         "test": [float(f"{value:.5g}") for value in tested.tolist()],
+        "diverged": diverged,
         "seconds": round(time.process_time() - began, 1),
     }
 
