@@ -1,22 +1,26 @@
 """A run that is killed at any moment, thirty times, ends with the same numbers."""
 
+import multiprocessing
 import os
 import random
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
+import torch
 
 from didact.dynamics import fit_dynamics
 from didact.hindsight import fit, predict
 
 KILLS = 30
+PRELOADED = [
+    "didact.dynamics", "didact.hindsight", "matplotlib.figure", "onnxruntime", "onnxscript",
+    "optuna", "pandas", "torch._dynamo", "torch.utils.tensorboard",
+]  # fmt: skip
 
 
 def _table(path: Path) -> Path:
@@ -36,17 +40,21 @@ def _fit(data: Path, out: Path) -> None:
     )  # fmt: skip
 
 
-def _killed(run: Callable[[Path], object], out: Path, events: int) -> bool:
-    """Run in a copy of this process, which is killed before so many a file event; whether it was.
+def _dynamics(data: Path, out: Path) -> None:
+    fit_dynamics(
+        data, horizon=2, trials=2, seeds=2, epochs=2, jobs=1, out=out,
+        command="didact fit-dynamics",
+    )  # fmt: skip
+
+
+def _die(run: Callable[[Path, Path], object], data: Path, out: Path, events: int) -> None:
+    """Run in this process, which is killed before so many a file event.
 
     Events, and no times: how fast the machine is does not matter.
     """
-    pid = os.fork()
-    if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     left = events
 
-    def die(event: str, given: tuple[Any, ...]) -> None:
+    def count(event: str, given: tuple[Any, ...]) -> None:
         nonlocal left
         if event in ("open", "os.rename", "os.mkdir", "os.remove") and str(given[0]).startswith(
             str(out)
@@ -55,18 +63,23 @@ def _killed(run: Callable[[Path], object], out: Path, events: int) -> bool:
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    status = 1
-    try:
-        with open(os.devnull, "w") as null:
-            sys.stderr = sys.stdout = null
-            sys.addaudithook(die)
-            run(out)
-        status = 0
-    finally:
-        os._exit(status)
+    torch.set_num_threads(1)
+    with open(os.devnull, "w") as null:
+        sys.stderr = sys.stdout = null
+        sys.addaudithook(count)
+        run(data, out)
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def _killed(run: Callable[[Path, Path], object], data: Path, out: Path, events: int) -> bool:
+    """Whether a run in another process was killed; the process comes from a server, and fast."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOADED)
+    process = server.Process(target=_die, args=(run, data, out, events))
+    process.start()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
 def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     data = _table(tmp_path / "table.csv")
     _fit(data, tmp_path / "whole")
@@ -75,7 +88,7 @@ def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     kills, seen = 0, set()
     for most in (70, 100):  # among the training runs, and up to the last file
         for _ in range(KILLS // 2):
-            kills += _killed(partial(_fit, data), out, draw.randint(1, most))
+            kills += _killed(_fit, data, out, draw.randint(1, most))
             seen.add(len(list(out.glob("state/cells/*.json"))))
     assert kills >= KILLS // 2
     assert len(seen) > 8  # not always the same moment
@@ -90,23 +103,18 @@ def test_thirty_kills_change_nothing(tmp_path: Path) -> None:
     assert not hidden
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_kills_of_dynamics_change_nothing(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).normal(size=(15, 6, 2)).cumsum(1)
     np.savez(tmp_path / "walks.npz", frames=frames)
 
-    def run(out: Path) -> None:
-        fit_dynamics(
-            tmp_path / "walks.npz", horizon=2, trials=2, seeds=2, epochs=2, jobs=1, out=out,
-            command="didact fit-dynamics",
-        )  # fmt: skip
-
-    run(tmp_path / "whole")
+    data, out = tmp_path / "walks.npz", tmp_path / "killed"
+    _dynamics(data, tmp_path / "whole")
     draw = random.Random(0)
-    out = tmp_path / "killed"
-    kills = sum(_killed(run, out, draw.randint(1, most)) for most in (30, 90) for _ in range(6))
+    kills = sum(
+        _killed(_dynamics, data, out, draw.randint(1, most)) for most in (30, 90) for _ in range(6)
+    )
     assert kills >= 8
-    run(out)
+    _dynamics(data, out)
     for name in ("metrics.json", "report.html"):
         one, two = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "killed"))
         assert one == two, name

@@ -23,8 +23,9 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 """What takes seconds."""
 LARGE: dict[str, Any] = {
-    "seeds": 8, "trajectories": 500, "validation": 500, "epochs": 100, "looks": 400, "shrink": 1,
-    "filters": 48, "learning_rate": 5e-4, "residual": False, "device": "cuda",
+    "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500, "epochs": 100,
+    "looks": 400, "shrink": 1, "filters": 48, "learning_rate": 5e-4, "residual": False,
+    "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 
@@ -44,21 +45,25 @@ class Config:
 
     worlds: tuple[World, ...] = ("room-runner", "funnel-board")
     """Which worlds."""
+    side: int = 8
+    """Cells along Room runner's building; the paper has 16."""
+    rows: int = 2
+    """Of Funnel board, above the last; the paper has 6."""
     seeds: int = 3
     """Repetitions, with other training data, initial weights and draws; the paper has 8."""
-    trajectories: int = 200
-    """To train on; the paper has 500."""
+    trajectories: int = 500
+    """To train on, as in the paper."""
     validation: int = 200
     """To judge by; the paper has 500."""
-    epochs: int = 20
+    epochs: int = 32
     """Passes over them, two trajectories an update."""
     looks: int = 10
     """At validation trajectories, evenly spaced; the paper has four per epoch."""
-    shrink: int = 2
+    shrink: int = 1
     """By how much frames are smaller than the paper's 64 × 64 and 126 × 75."""
     architecture: Architecture = "f-strided"
     """Of the model; the cheapest of the paper's three."""
-    filters: int = 32
+    filters: int = 16
     """n_f, maps of its layers."""
     residual: bool = True
     """The model predicts how the frame changes; the paper's predicts all of it."""
@@ -97,9 +102,10 @@ def run_of(
         shares[name] = max(1, round(shares[name] * updates)) if shares[name] else 0
     return Run(
         world=world, method=method, settings=shares, seed=seed,
-        pixels=PIXELS[world] // config.shrink, trajectories=config.trajectories,
-        validation=config.validation, epochs=config.epochs, looks=config.looks, switch=switch,
-        device=config.device,
+        pixels=PIXELS[world] // config.shrink,
+        extent=config.side if world == "room-runner" else config.rows,
+        trajectories=config.trajectories, validation=config.validation, epochs=config.epochs,
+        looks=config.looks, switch=switch, device=config.device,
     )  # fmt: skip
 
 
@@ -158,7 +164,10 @@ def finals(
         if labels and label_of(run) not in labels:
             continue
         if run.seed < SEARCH_SEED and bool(run.switch) == switched:
-            size = run.pixels, run.trajectories, run.epochs, run.validation, run.looks, run.switch
+            size = (
+                run.extent, run.pixels, run.trajectories, run.epochs, run.validation, run.looks,
+                run.switch,
+            )  # fmt: skip
             worlds[run.world][size].append(cell)
     found: dict[str, dict[str, list[Cell]]] = {}
     for world, sizes in sorted(worlds.items(), reverse=True):
@@ -176,7 +185,8 @@ def finals(
 def size_of(cell: Cell) -> str:
     """What the numbers were measured on, briefly."""
     run = cell.run
+    extent = f"{run.extent} {'cells' if run.world == 'room-runner' else 'rows'}"
     return (
-        f"{run.trajectories} trajectories, {run.epochs} epochs, frames "
+        f"{extent}, {run.trajectories} trajectories, {run.epochs} epochs, frames "
         f"1/{PIXELS[run.world] // run.pixels}, n_f = {run.settings['filters']}"
     )

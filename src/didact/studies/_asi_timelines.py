@@ -14,7 +14,7 @@ from torch import Tensor
 from ..skips import binary_cross_entropy, skip_loss
 from ._asi_runs import LARGE, TINY, finals, highest, run_of, size_of
 from ._asi_runs import Config as Common
-from ._asi_training import VALIDATION_SEED, WORLDS, Run, train, unpacked
+from ._asi_training import VALIDATION_SEED, Run, drawn_of, train, unpacked
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
 
@@ -59,7 +59,7 @@ def shown(cells: Sequence[Cell]) -> dict[str, dict[str, Cell]]:
 
 def true_film(run: Run, which: int = 0) -> Tensor:
     """A validation trajectory, ``[time, 3, height, width]`` uint8, drawn again from its seed."""
-    return WORLDS[run.world](which + 1, seed=VALIDATION_SEED, pixels=run.pixels).film(which)
+    return drawn_of(run, which + 1, VALIDATION_SEED).film(which)
 
 
 def matched(true: Tensor, predicted: Tensor, horizon: int, shortest: int) -> list[int]:

@@ -32,7 +32,6 @@ from ._asi_learners import Frames, Learner, Matching, Method
 from ._study import Log, Record
 
 World = Literal["funnel-board", "room-runner"]
-WORLDS = {"funnel-board": funnel_board, "room-runner": room_runner}
 VALIDATION_SEED = 10**6
 """Of trajectories that nobody trains on (trials have the next one's); others have the run's."""
 SEARCH_SEED = 1000
@@ -55,6 +54,8 @@ class Run:
     """Of training data, initial weights, batches and what the matching draws."""
     pixels: int
     """Resolution, as the worlds take it."""
+    extent: int
+    """Cells along Room runner's building, rows of Funnel board."""
     trajectories: int = 200
     """That are trained on."""
     validation: int = 200
@@ -71,16 +72,26 @@ class Run:
     """Where to train."""
 
 
+def drawn_of(run: Run, count: int, seed: int, *, perturbed: bool = False) -> Trajectories:
+    """Trajectories of a run's world."""
+    if run.world == "room-runner":
+        return room_runner(
+            count, seed=seed, perturbed=perturbed, side=run.extent, pixels=run.pixels
+        )
+    return funnel_board(count, seed=seed, perturbed=perturbed, rows=run.extent, pixels=run.pixels)
+
+
 def data_of(run: Run, shared: Path | None, *, validation: bool, perturbed: bool) -> Trajectories:
     """Trajectories of a run, from a file if another run has left them in ``shared``."""
     count, seed = run.trajectories, run.seed
     if validation:
         count, seed = run.validation, VALIDATION_SEED + (run.seed >= SEARCH_SEED)
-    name = f"{run.world}-{run.pixels}-{count}-{seed}{'-perturbed' if perturbed else ''}.npz"
+    kind = "-perturbed" if perturbed else ""
+    name = f"{run.world}-{run.extent}-{run.pixels}-{count}-{seed}{kind}.npz"
     if shared is not None and (shared / name).exists():
         data = load_trajectories(shared / name)
     else:
-        data = WORLDS[run.world](count, seed=seed, perturbed=perturbed, pixels=run.pixels)
+        data = drawn_of(run, count, seed, perturbed=perturbed)
         if shared is not None:
             save_trajectories(data, shared / name)
     return Trajectories(*(tensor.to(run.device) for tensor in data))
@@ -192,7 +203,7 @@ def look(run: Run, learner: Learner, data: Trajectories, steps: int) -> tuple[fl
             if run.world == "funnel-board":
                 found.append(funnel_label(frames))
             else:
-                found.append(room_label(frames, data.first[rows]))
+                found.append(room_label(frames, data.first[rows], side=run.extent))
     p = torch.cat(found)
     true = p.gather(1, data.labels[:, None])
     right = ((p >= true).sum(1) == 1).double().mean()

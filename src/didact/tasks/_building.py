@@ -10,9 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-CELLS = 16
-"""Along each side of a building."""
-
 
 class Door(NamedTuple):
     """An open edge: the cell of the room before it, and the step that leads through."""
@@ -70,13 +67,13 @@ class Edge(NamedTuple):
         return self.x + self.size[0] / 2, self.y + self.size[1] / 2
 
 
-def draw_rooms(generator: Generator) -> list[Room]:
-    """The rooms of a building, the first one first.
+def draw_rooms(generator: Generator, side: int = 16) -> list[Room]:
+    """The rooms of a building of ``side × side`` cells, the first one first.
 
     Breadth first, each room gets one neighbour of 2 × 3 or 3 × 2 cells at a random free place,
     every eighth room (the first is one of them) two, where there is a place; then a door to one.
     """
-    free = np.ones((CELLS, CELLS), dtype=np.bool_)
+    free = np.ones((side, side), dtype=np.bool_)
 
     def add(x: int, y: int, width: int, height: int) -> Room:
         free[x : x + width, y : y + height] = False
@@ -84,7 +81,8 @@ def draw_rooms(generator: Generator) -> list[Room]:
         return rooms[-1]
 
     rooms: list[Room] = []
-    y, x = int(generator.integers(5, CELLS - 8)), int(generator.integers(5, CELLS - 7))
+    half = side // 2
+    y, x = int(generator.integers(half - 3, half)), int(generator.integers(half - 3, half + 1))
     waiting = deque([add(x, y, 2, 3)])
     number = 0
     while waiting:

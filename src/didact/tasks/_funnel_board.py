@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .._checks import check_integer
 from ._canvas import Canvas, Colour, Point
 from ._trajectories import Trajectories
 from ._worlds import SKIP, Run, runs_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import pymunk
 
 COLUMNS, ROWS = 4, 6
+"""Rows above the last, which has a funnel over every platform."""
 ACROSS, UP = 2.5, 3.0
 """Spacing of the grid."""
 HALF_WIDTH, FLOOR = 6.25, -10.5
@@ -65,6 +68,7 @@ def funnel_board(
     *,
     seed: int = 0,
     perturbed: bool = False,
+    rows: int = 6,
     pixels: int = 6,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -92,6 +96,7 @@ def funnel_board(
         seed: trajectory i is seeded by (seed, i): it does not depend on ``jobs``, nor on how many
             are asked for. Validation data need another seed.
         perturbed: see above.
+        rows: 1 to 6. Of fewer, those at the top are missing, and frames are less high.
         pixels: per unit of length. 6 are the paper's frames, 126 high and 75 wide; 3 make
             63 × 38.
         jobs: processes; more than one go through joblib.
@@ -109,35 +114,42 @@ def funnel_board(
         >>> data.first.shape, len(data.frames) == int(data.lengths.sum())
         (torch.Size([2, 3, 63, 38]), True)
     """
+    check_integer("rows", rows, at_most=ROWS)
     return runs_of(
-        _run, count, seed=seed, perturbed=perturbed, pixels=pixels, jobs=jobs, progress=progress
+        partial(_run, rows=rows),
+        count,
+        seed=seed,
+        perturbed=perturbed,
+        pixels=pixels,
+        jobs=jobs,
+        progress=progress,
     )
 
 
-def _run(generator: Generator, perturbed: bool, pixels: int) -> Run | None:
-    board = draw_board(generator, perturbed)
+def _run(generator: Generator, perturbed: bool, pixels: int, rows: int) -> Run | None:
+    board = draw_board(generator, perturbed, rows)
     fallen = fall(board, 0.05 if perturbed else 0.2)
     if fallen is None:
         return None
     path, landed = fallen
     label = int(np.argmin(np.abs(np.array(board.platforms) - landed)))
-    return Run(draw(board, path, pixels), np.array(path), label)
+    return Run(draw(board, path, pixels, rows), np.array(path), label)
 
 
-def draw_board(generator: Generator, perturbed: bool) -> Board:
+def draw_board(generator: Generator, perturbed: bool, rows: int = ROWS) -> Board:
     """A board at random; perturbed or not, the obstacles are the same."""
     columns = [(j + 0.5 - COLUMNS / 2) * ACROSS for j in range(COLUMNS)]
     between = [(j - COLUMNS / 2) * ACROSS for j in range(COLUMNS + 1)]
-    start = (columns[generator.integers(COLUMNS)], START)
+    start = (columns[generator.integers(COLUMNS)], START - (ROWS - rows) * UP)
     obstacles: list[Obstacle] = []
     platforms: list[float] = []
-    for i in range(ROWS + 1):
+    for i in range(rows + 1):
         middles = columns if i % 2 else between
         for j, x in enumerate(middles):
             if i > 0:
                 inwards = {0: -1, COLUMNS: 1}.get(j) if middles is between else None
                 obstacles.append(_slider(generator, (x, (i - 3.5) * UP), inwards))
-            if i < ROWS and (generator.uniform() < 0.7 or i == 0):
+            if i < rows and (generator.uniform() < 0.7 or i == 0):
                 middle = (
                     x + generator.uniform(-ACROSS / 32, ACROSS / 32),
                     (i - 3) * UP + generator.uniform(-UP / 16, 3 * UP / 16),
@@ -210,10 +222,12 @@ def fall(board: Board, restitution: float) -> tuple[list[Point], float] | None:
     return path, landed
 
 
-def draw(board: Board, path: list[Point], pixels: int) -> NDArray[np.uint8]:
+def draw(board: Board, path: list[Point], pixels: int, rows: int = ROWS) -> NDArray[np.uint8]:
     """The frames ``[T, 3, H, W]`` of a ball along a path."""
-    height, width = (math.ceil(length * pixels) for length in WINDOW)
-    canvas = Canvas(height, width, pixels=pixels, middle=MIDDLE, colour=WHITE)
+    less = (ROWS - rows) * UP
+    height, width = (math.ceil(length * pixels) for length in (WINDOW[0] - less, WINDOW[1]))
+    middle = MIDDLE[0], MIDDLE[1] - less / 2
+    canvas = Canvas(height, width, pixels=pixels, middle=middle, colour=WHITE)
     for obstacle in board.obstacles:
         canvas.polygons(obstacle.pieces, obstacle.colour)
     traces = [[], *([(place, RADIUS, TRACE)] for place in path)]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._checks import invalid
+from .._checks import check_integer, invalid
 
-HEIGHT = 126
-"""Of the funnel board's frames in the paper; rows are counted there."""
+WIDTH = 75
+"""Of the funnel board's frames in the paper, by which pixels are counted."""
 
 
 def funnel_label(frames: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ def funnel_label(frames: Tensor) -> Tensor:
     """
     red, green, blue = _channels("frames", frames)
     height, width = red.shape[-2:]
-    bottom = height - math.ceil(1.5 * height / HEIGHT)
-    rows = slice(max(bottom - round(10 * height / HEIGHT), 0), bottom)
+    bottom = height - math.ceil(1.5 * width / WIDTH)
+    rows = slice(max(bottom - round(10 * width / WIDTH), 0), bottom)
     ball = ((1 - red) * (1 - green) * blue)[..., rows, :]
     columns = (ball * (ball >= 0.3)).sum((1, 2))
     fifth = ((torch.arange(width, device=frames.device) + 0.5) * 5 / width).long()
@@ -53,7 +53,7 @@ def funnel_label(frames: Tensor) -> Tensor:
     return (mass + 1e-3 / 5) / (mass.sum(1, keepdim=True) + 1e-3)
 
 
-def room_label(frames: Tensor, first: Tensor) -> Tensor:
+def room_label(frames: Tensor, first: Tensor, *, side: int = 16) -> Tensor:
     """Is the runner in the red room or in the blue one?
 
     A pixel is the runner's if (1 − red) green (1 − blue) > 0.2 and of a coloured room if in the
@@ -73,6 +73,7 @@ def room_label(frames: Tensor, first: Tensor) -> Tensor:
         frames: ``[n, 3, height, width]`` in 0 … 1; of ``[n, time, 3, height, width]`` the sums are
             over time, too.
         first: ``[n, 3, height, width]``, the true first frames, in which the rooms are found.
+        side: cells along each side of the building.
 
     Returns:
         ``[n, 2]``, probabilities of red and of blue; both 1/2 where no runner is in either room.
@@ -95,9 +96,10 @@ def room_label(frames: Tensor, first: Tensor) -> Tensor:
     bright = first.amax(1) > 0.9
     red_room = (red * (1 - green) * (1 - blue) > 0.15)[:, 0]
     blue_room = (blue * (1 - green) * (1 - red) > 0.15)[:, 0]
+    two_cells = 2 * first.shape[-1] // check_integer("side", side)
     weights = [
-        _smooth(_spread(red_room, bright & ~blue_room)),
-        _smooth(_spread(blue_room, bright & ~red_room)),
+        _smooth(_spread(red_room, bright & ~blue_room, two_cells)),
+        _smooth(_spread(blue_room, bright & ~red_room, two_cells)),
     ]
     mass = torch.stack([(runner * weight[:, None]).sum((1, 2, 3)) for weight in weights], 1)
     return (mass + 1e-4) / (mass.sum(1, keepdim=True) + 2e-4)
@@ -113,8 +115,8 @@ def _channels(parameter: str, frames: Tensor) -> list[Tensor]:
     return list((frames if frames.ndim == 5 else frames[:, None]).unbind(2))
 
 
-def _spread(room: Tensor, free: Tensor) -> Tensor:
-    for _ in range(room.shape[-1] // 8):
+def _spread(room: Tensor, free: Tensor, pixels: int) -> Tensor:
+    for _ in range(pixels):
         # Not across corners: in small frames a wall's corner is as bright as a door.
         beside = [
             F.max_pool2d(room.float(), size, stride=1, padding=(size[0] // 2, size[1] // 2))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ._building import CELLS, Room, draw_rooms, walls
+from .._checks import check_integer
+from ._building import Room, draw_rooms, walls
 from ._canvas import Canvas, Colour, Point
 from ._trajectories import Trajectories
 from ._worlds import SKIP, Run, runs_of
@@ -37,6 +39,7 @@ def room_runner(
     *,
     seed: int = 0,
     perturbed: bool = False,
+    side: int = 16,
     pixels: int = 4,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -64,6 +67,7 @@ def room_runner(
         seed: trajectory i is seeded by (seed, i): it does not depend on ``jobs``, nor on how many
             are asked for. Validation data need another seed.
         perturbed: see above.
+        side: cells along each side of the building, 8 or more; the smaller, the shorter the ways.
         pixels: along a cell. 4 are the paper's frames of 64 × 64; 2 make 32 × 32.
         jobs: processes; more than one go through joblib.
         progress: ``progress(done, count)``, called here after every few trajectories.
@@ -80,23 +84,34 @@ def room_runner(
         >>> data.first.shape, data.labels.unique().tolist()
         (torch.Size([2, 3, 64, 64]), [0, 1])
     """
+    check_integer("side", side, at_least=8)
     return runs_of(
-        _run, count, seed=seed, perturbed=perturbed, pixels=pixels, jobs=jobs, progress=progress
+        partial(_run, side=side),
+        count,
+        seed=seed,
+        perturbed=perturbed,
+        pixels=pixels,
+        jobs=jobs,
+        progress=progress,
     )
 
 
-def _run(generator: Generator, perturbed: bool, pixels: int) -> Run | None:
-    rooms = draw_rooms(generator)
+def _run(generator: Generator, perturbed: bool, pixels: int, side: int) -> Run | None:
+    rooms = draw_rooms(generator, side)
+    if len(rooms[0].behind) < 2:  # There was no place for a decoy.
+        return None
     label = int(generator.integers(2))
     path = walk(rooms, generator, perturbed)
     if path is None:
         return None
-    return Run(draw(rooms, label, path, pixels), np.array(path), label)
+    return Run(draw(rooms, label, path, pixels, side), np.array(path), label)
 
 
-def draw(rooms: list[Room], label: int, path: list[Point], pixels: int) -> NDArray[np.uint8]:
+def draw(
+    rooms: list[Room], label: int, path: list[Point], pixels: int, side: int = 16
+) -> NDArray[np.uint8]:
     """The frames ``[T, 3, H, W]`` of a runner along a path."""
-    size, middle = CELLS * pixels, (CELLS / 2, CELLS / 2)
+    size, middle = side * pixels, (side / 2, side / 2)
     canvas = Canvas(size, size, pixels=pixels, middle=middle, colour=OUTSIDE)
     first = rooms[0]
     (decoy,) = (room for room in first.behind if room is not first.following)

@@ -240,3 +240,21 @@ def test_a_missing_package_says_what_to_install(
 def test_wrong_arguments_are_named(arguments: dict[str, Any], rule: str) -> None:
     with pytest.raises(InvalidInput, match=rule):
         funnel_board(**{"count": 1, **arguments})
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_board_of_fewer_rows_is_cut_at_the_top(rows: int) -> None:
+    board, whole = (draw_board(np.random.default_rng(4), False, n) for n in (rows, 6))
+    assert board.start[1] == whole.start[1] - 3 * (6 - rows)
+    highest = max(
+        corner[1] for each in board.obstacles for piece in each.pieces for corner in piece
+    )
+    assert 2.5 > board.start[1] - highest > 0.5
+    data = funnel_board(10, seed=11, rows=rows)
+    assert data.frames.shape[1:] == (3, 18 * (rows + 1), 75)
+    assert funnel_label(data.last).argmax(1).tolist() == data.labels.tolist()
+    # Platforms, and the window's lower edge, are where they were.
+    edges = [(films.first[0, :, -6:] < 0.9).any(2).any(0) for films in (data, funnel_board(1))]
+    assert torch.equal(*edges)
+    with pytest.raises(InvalidInput, match="`rows` should be a positive integer, at most 6"):
+        funnel_board(1, rows=7)

@@ -248,3 +248,14 @@ def test_what_is_no_frame_is_refused(change: dict[str, torch.Tensor], rule: str)
 def test_wrong_arguments_are_named(arguments: dict[str, Any], rule: str) -> None:
     with pytest.raises(InvalidInput, match=rule):
         room_runner(**{"count": 1, **arguments})
+
+
+def test_a_smaller_building_is_the_same_game() -> None:
+    data = room_runner(40, seed=11, side=8)
+    assert data.frames.shape[1:] == (3, 32, 32)
+    assert data.lengths.double().mean() < 0.6 * room_runner(40, seed=11).lengths.double().mean()
+    assert room_label(data.last, data.first, side=8).argmax(1).tolist() == data.labels.tolist()
+    rooms = draw_rooms(np.random.default_rng(0), 8)
+    assert all(0 <= x < 8 and 0 <= y < 8 for room in rooms for x, y in room.cells())
+    with pytest.raises(InvalidInput, match="`side` should be an integer of at least 8"):
+        room_runner(1, side=7)
