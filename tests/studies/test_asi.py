@@ -254,7 +254,7 @@ def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
         run = run_of(config, "funnel-board", label, 0, steps=4)
         assert label_of(run) == label
         assert run.settings["decay"] == 36
-        assert (run.pixels, run.extent) == (6, 2)
+        assert (run.pixels, run.extent) == (4, 2)
     assert run_of(config, "room-runner", "ASI", 0).settings["exploration"] == 18
     assert linear(18, 18) == 0
     assert run_of(config, "room-runner", GREEDY, 0).settings["exploration"] == 0

@@ -14,8 +14,6 @@ from ._asi_nets import Architecture
 from ._asi_training import SEARCH_SEED, Run, World
 from ._study import Cell, Record
 
-PIXELS = {"room-runner": 4, "funnel-board": 6}
-"""The paper's frames: 64 × 64 and 126 × 75."""
 GREEDY = "ASI, no exploration"
 TINY: dict[str, Any] = {
     "worlds": ("room-runner",), "seeds": 1, "trajectories": 2, "validation": 2, "epochs": 1,
@@ -24,8 +22,8 @@ TINY: dict[str, Any] = {
 """What takes seconds."""
 LARGE: dict[str, Any] = {
     "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500, "epochs": 100,
-    "looks": 400, "shrink": 1, "filters": 48, "learning_rate": 5e-4, "residual": False,
-    "device": "cuda",
+    "looks": 400, "unit_pixels": 6, "filters": 48, "horizon": 20, "learning_rate": 5e-4,
+    "residual": False, "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 
@@ -59,11 +57,13 @@ class Config:
     """Passes over them, two trajectories an update."""
     looks: int = 10
     """At validation trajectories, evenly spaced; the paper has four per epoch."""
-    shrink: int = 1
-    """By how much frames are smaller than the paper's 64 × 64 and 126 × 75."""
+    cell_pixels: int = 4
+    """Along a cell of Room runner, as in the paper."""
+    unit_pixels: int = 4
+    """Along a unit of Funnel board, which is 12.5 wide; the paper has 6."""
     architecture: Architecture = "f-strided"
     """Of the model; the cheapest of the paper's three."""
-    filters: int = 16
+    filters: int = 32
     """n_f, maps of its layers."""
     residual: bool = True
     """The model predicts how the frame changes; the paper's predicts all of it."""
@@ -71,8 +71,8 @@ class Config:
     """Of Adam."""
     decay: float = 0.6
     """Share of the updates after which the learning rate is a fifth."""
-    horizon: int = 20
-    """H of ASI, in frames."""
+    horizon: int = 10
+    """H of ASI, in frames; the paper has 15 to 25, for ways that are three times as long."""
     exploration: float = 0.3
     """Share of the updates over which ASI's exploration fades."""
     teacher_forcing: float = 0.6
@@ -100,10 +100,11 @@ def run_of(
     updates = config.epochs * -(-config.trajectories // 2)
     for name in ("decay", "exploration", "teacher_forcing"):
         shares[name] = max(1, round(shares[name] * updates)) if shares[name] else 0
+    rooms = world == "room-runner"
     return Run(
         world=world, method=method, settings=shares, seed=seed,
-        pixels=PIXELS[world] // config.shrink,
-        extent=config.side if world == "room-runner" else config.rows,
+        pixels=config.cell_pixels if rooms else config.unit_pixels,
+        extent=config.side if rooms else config.rows,
         trajectories=config.trajectories, validation=config.validation, epochs=config.epochs,
         looks=config.looks, switch=switch, device=config.device,
     )  # fmt: skip
@@ -185,8 +186,8 @@ def finals(
 def size_of(cell: Cell) -> str:
     """What the numbers were measured on, briefly."""
     run = cell.run
-    extent = f"{run.extent} {'cells' if run.world == 'room-runner' else 'rows'}"
+    extent, unit = ("cells", "cell") if run.world == "room-runner" else ("rows", "unit")
     return (
-        f"{extent}, {run.trajectories} trajectories, {run.epochs} epochs, frames "
-        f"1/{PIXELS[run.world] // run.pixels}, n_f = {run.settings['filters']}"
+        f"{run.extent} {extent}, {run.trajectories} trajectories, {run.epochs} epochs, "
+        f"{run.pixels} pixels a {unit}, n_f = {run.settings['filters']}"
     )
