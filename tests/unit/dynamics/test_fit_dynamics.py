@@ -15,7 +15,7 @@ import torch
 from didact import DidactError, InvalidInput
 from didact._checks import Diverged
 from didact.cli import main
-from didact.dynamics import _cell, dynamics_report, fit_dynamics
+from didact.dynamics import _cell, _fit, dynamics_report, fit_dynamics
 from didact.dynamics._train import Steps
 from didact.export import load_pt2
 from didact.runs import FolderBusy, locked
@@ -53,7 +53,14 @@ def test_from_states_to_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[st
     first = torch.rand(5, 2)
     step, about = load_pt2(out / "step.pt2")
     assert about["columns"] == ["x0", "x1"]
-    assert about["candidate"] == metrics["deployed"]["candidate"]
+    deployed = metrics["deployed"]
+    assert about["candidate"] == deployed["candidate"]
+    name = deployed["candidate"]
+    steps = (1, 3) if name == "adaptive" else 2 * (int(name.split()[1]),)
+    assert (about["shortest"], about["horizon"]) == steps
+    assert (about["seed"], about["calls"]) == (deployed["seed"], metrics["calls"])
+    assert deployed["rollout_onnx"] is True
+    assert "rollout.onnx" in page
     rolled, _ = load_pt2(out / "rollout.pt2")
     x, frames = first, []
     for _ in range(metrics["calls"]):
@@ -139,6 +146,32 @@ def test_what_diverges_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             tmp_path / "falls.npz", horizon=3, epochs=2, quick=True, seeds=1, jobs=1,
             out=tmp_path / "other",
         )  # fmt: skip
+
+
+def test_a_rollout_that_rounding_carries_away_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _falls(tmp_path / "falls.npz")
+    plain = _fit.save_tensor_onnx
+
+    def save(model: Any, x: torch.Tensor, path: Path) -> None:
+        plain(model, x, path)
+        if path.name == "rollout.onnx":
+            raise DidactError("onnxruntime and PyTorch disagree.")
+
+    monkeypatch.setattr(_fit, "save_tensor_onnx", save)
+    out = tmp_path / "out"
+    command = ["fit-dynamics", str(tmp_path / "falls.npz"), "--horizon", "2", "--epochs", "1",
+               "--seeds", "1", "--quick", "--jobs", "1", "--out", str(out)]  # fmt: skip
+    assert main(command) == 0
+    assert "rollout.onnx" not in capsys.readouterr().out
+    assert not (out / "rollout.onnx").exists()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["deployed"]["rollout_onnx"] is False
+    assert any("There is no rollout.onnx" in said for said in metrics["data"]["warnings"])
+    page = (out / "report.html").read_text()
+    assert "/step.onnx" in page
+    assert "/rollout.onnx" not in page
 
 
 def test_a_csv_by_its_columns(tmp_path: Path) -> None:
