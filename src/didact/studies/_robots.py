@@ -103,6 +103,8 @@ def train(run: Run, folder: Path, log: Callable[[int, dict[str, float]], None]) 
                     name: _error(method.student, own if name == "training" else rows, scale)
                     for name, rows in sets.items()
                 }
+                if wrong := [name for name, value in now.items() if not math.isfinite(value)]:
+                    raise Diverged(f"The {wrong[0]} error is {now[wrong[0]]}.")
                 for name, value in now.items():
                     errors[name].append(float(f"{value:.5g}"))
                 log(epoch, {"loss": float(loss), **now})
