@@ -20,10 +20,10 @@ Reference: G. Parascandolo, A. Neitz et al., "Learning explanations that are har
 from ._agreement_filter import agreement_filter
 from ._and_mask import and_mask, xor_mask
 from ._backward import environment_backward
+from ._climbed import climbed_inconsistency
 from ._consistency import (
     Inconsistency,
     bound_of_means,
-    climbed_inconsistency,
     ilc,
     inconsistency,
     quadratic_inconsistency,

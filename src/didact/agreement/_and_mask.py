@@ -53,8 +53,8 @@ def masked(mean: Tensor, mask: Tensor, rescale: bool) -> Tensor:
     """``m ⊙ g``, where asked for times numel / surviving; nothing left stays 0."""
     found = torch.where(mask, mean, 0.0)
     if rescale:
-        share = mask.sum(dtype=torch.float32).clamp_min(1) / mask.numel()
-        found = found / share.to(found.dtype)
+        exact = torch.promote_types(found.dtype, torch.float32)
+        found = found * (mask.numel() / mask.sum().clamp_min(1).to(exact))
     return found
 
 
@@ -62,5 +62,6 @@ def mask_in_place(grads: list[Tensor], masks: list[Tensor], rescale: bool) -> No
     """``g ← m ⊙ g`` of each parameter, m of 0 and 1 in float32; rescaled as in :func:`and_mask`."""
     torch._foreach_mul_(grads, masks)
     if rescale:
-        shares = torch.stack([mask.mean() for mask in masks]).tolist()
-        torch._foreach_div_(grads, [share or 1.0 for share in shares])
+        left = torch.stack([mask.sum() for mask in masks]).tolist()
+        scales = [mask.numel() / (n or 1.0) for mask, n in zip(masks, left, strict=True)]
+        torch._foreach_mul_(grads, scales)

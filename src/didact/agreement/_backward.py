@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .._checks import InvalidInput, check_number, invalid
+from .._checks import InvalidInput, check_choice, check_number, invalid
 from ._and_mask import mask_in_place
 from ._context import Agreement
 from ._ranks import Ranks
@@ -51,6 +51,11 @@ def environment_backward(
         (tensor([[1., 0.]]), {'weight': 0.5})
     """
     check_number("threshold", threshold, at_least=0, at_most=1)
+    check_choice("rescale", rescale, (False, True))
+    if not isinstance(model, nn.Module):
+        raise invalid("model", "a torch.nn.Module", model)
+    if isinstance(losses, Tensor) or not isinstance(losses, Iterable):
+        raise invalid("losses", "a list of scalars, or a generator of them", losses)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise invalid("model", "a module with parameters that are trained", type(model).__name__)
@@ -67,10 +72,18 @@ def environment_backward(
                 raise invalid("losses", "scalars", f"{found} in number {e}")
             if not bool(loss.isfinite()):
                 raise invalid("losses", "finite scalars", f"{float(loss.detach())} in number {e}")
-            grads = torch.autograd.grad(
-                loss.squeeze(), list(parameters.values()), retain_graph=together and e < last,
-                allow_unused=True,
-            )  # fmt: skip
+            if not loss.requires_grad:
+                raise invalid("losses", "of the model, with a gradient", f"none in number {e}")
+            try:
+                grads = torch.autograd.grad(
+                    loss.squeeze(), list(parameters.values()), retain_graph=together and e < last,
+                    allow_unused=True,
+                )  # fmt: skip
+            except RuntimeError as error:
+                if "second time" not in str(error):
+                    raise
+                rule = "with a graph each, or a list: in a list they may share one"
+                raise invalid("losses", rule, f"that of number {e} gone") from None
             for name, grad in zip(parameters, grads, strict=True):
                 if grad is not None:
                     sums[name] += grad

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.nn import functional as F
 
-from .._checks import InvalidInput
+from .._checks import InvalidInput, invalid
 from ._environments import Environments
 from ._layers import DIMENSIONS, LAYERS, like
 
@@ -49,11 +49,15 @@ class Now:
     Attributes:
         current: the forward pass that goes on; None before the first.
         total: environments of all passes that came back.
+        begun: how many these are.
+        alone: whether environments were given for one of them.
         closed: whether the block is over.
     """
 
     current: Pass | None = None
     total: int = 0
+    begun: int = 0
+    alone: bool = False
     closed: bool = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -135,6 +139,10 @@ class Streamed:
         if not current.begun:
             current.begun = True
             self.now.total += current.together
+            self.now.begun += 1
+            if self.now.alone and self.now.begun > 1:
+                rule = "a list of tensors, one for each pass, where there are several"
+                raise invalid("environments", rule, "one tensor, and a second backward pass")
         return True
 
     def begin_sums(self) -> None:
@@ -253,18 +261,20 @@ class LayerCall(torch.autograd.Function):
             ctx.graph = None
         if not counts:
             return *torch.autograd.grad(outside, [inside], delta, keep), None, None, None
-        wanted = dict(streamed.parameters)
-        if ctx.needs_input_grad[0]:
-            wanted["input"] = inside
-        weighed = _weighed(delta, current.weights)
-        found = torch.autograd.grad(outside, list(wanted.values()), weighed, keep)
-        grads = dict(zip(wanted, found, strict=True))
+        # What goes on back is never weighed: in half precision w · 1/w is not 1, and layers add up.
+        wanted, back = list(streamed.parameters.values()), None
+        found: Sequence[Tensor]
+        if current.weights is not None:
+            if ctx.needs_input_grad[0]:
+                (back,) = torch.autograd.grad(outside, [inside], delta, retain_graph=True)
+            found = torch.autograd.grad(outside, wanted, _weighed(delta, current.weights), keep)
+        elif ctx.needs_input_grad[0]:
+            *found, back = torch.autograd.grad(outside, [*wanted, inside], delta, keep)
+        else:
+            found = torch.autograd.grad(outside, wanted, delta, keep)
         streamed.begin_sums()
-        for own, grad in streamed.grads.items():
-            grad.add_(grads[own])
+        for own, grad in zip(streamed.parameters, found, strict=True):
+            streamed.grads[own].add_(grad)
         layer = streamed.layer
         LAYERS[type(layer)](layer, of, inside.detach(), delta, streamed.votes)
-        back = grads.get("input")
-        if back is not None and current.weights is not None:
-            back = _weighed(back, 1 / current.weights)
         return back, None, None, None

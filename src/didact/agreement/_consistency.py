@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, vjp
 
-from .._checks import Diverged, InvalidInput, check_integer, check_number, extra, invalid
+from .._checks import Diverged, InvalidInput, check_number, extra, invalid
 
 Loss = Callable[[Tensor], Tensor]
 """The loss of one environment, of all parameters as one vector ``[n]``."""
@@ -144,7 +144,8 @@ def inconsistency(
         tolerance: relative, of the eigenvalues.
 
     Raises:
-        InvalidInput: fewer than two losses, no vector.
+        InvalidInput: fewer than two losses, no vector, no minimum: a slope, or a Hessian (with its
+            damping) that has a negative eigenvalue.
         Diverged: where Lanczos does not converge: a flat direction, mostly; take some damping.
 
     Example:
@@ -156,13 +157,16 @@ def inconsistency(
     """
     check_number("epsilon", epsilon, above=0)
     check_number("damping", damping, at_least=0)
-    _check(losses, minimum)
+    check_losses(losses, minimum)
     with extra("fit"):
-        from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+        from scipy.sparse.linalg import ArpackError, LinearOperator, cg, eigsh
     n = len(minimum)
     if n < 3:
         eye = torch.eye(n, dtype=minimum.dtype)
         hessians = torch.stack([jacrev(grad(loss))(minimum) for loss in losses])
+        for e, loss in enumerate(losses):
+            slope = grad(loss)(minimum)
+            _check_slope(e, slope @ torch.linalg.pinv(hessians[e] + damping * eye) @ slope, epsilon)
         return quadratic_inconsistency(hessians + damping * eye, epsilon)
 
     def operator(loss: Loss, damping: float = 0.0) -> Any:
@@ -175,6 +179,21 @@ def inconsistency(
         return LinearOperator((n, n), matvec=product, dtype="float64")
 
     start = torch.randn(n, generator=torch.Generator().manual_seed(0)).double().numpy()
+    for e, loss in enumerate(losses):
+        own = operator(loss, damping)
+        try:
+            (size,) = eigsh(own, 1, which="LM", v0=start, tol=1e-2, return_eigenvectors=False)
+            size = abs(float(size))
+            turned = LinearOperator((n, n), matvec=lambda v, own=own, size=size: size * v - own @ v)
+            (top,) = eigsh(turned, 1, which="LA", v0=start, tol=1e-3, return_eigenvectors=False)
+        except ArpackError:  # it is flat, and Lanczos says so below
+            continue
+        if (least := size - float(top)) < -1e-2 * size:
+            rule = "a minimum of every loss, without negative curvature beyond the damping"
+            raise invalid("minimum", rule, f"{least:.3g} of loss {e}")
+        slope = grad(loss)(minimum).double().numpy(force=True)
+        way, _ = cg(own, slope, rtol=1e-3, maxiter=100)
+        _check_slope(e, slope @ way, epsilon)
     best = Inconsistency(-math.inf, (0, 1), None)
     for e, other in permutations(range(len(losses)), 2):
         try:
@@ -195,101 +214,14 @@ def inconsistency(
     return best
 
 
-def climbed_inconsistency(
-    losses: Sequence[Loss],
-    minimum: Tensor,
-    *,
-    epsilon: float,
-    generator: torch.Generator,
-    steps: int = 300,
-    restarts: int = 4,
-    rate: float = 0.1,
-) -> Inconsistency:
-    r"""A lower bound of the inconsistency, beyond second order: climb where e does not mind.
-
-    For each ordered pair ``|L_e'(θ) − L_e(θ*)|`` is climbed from θ*, in steps that stay where
-    ``|L_e(θ) − L_e(θ*)| ≤ ε``; at the edge the step is along it. What is reached is connected with
-    θ*, so equation 1's maximum is at least that.
-
-    Reference: Parascandolo, Neitz et al. 2021, equation 1.
-
-    Args:
-        losses, minimum, epsilon: as in :func:`inconsistency`.
-        generator: of the first steps: at a minimum there is no slope to follow.
-        steps: of each climb.
-        restarts: climbs for each pair.
-        rate: length of the first steps, as a share of |θ*| + 1; it adapts.
-
-    Example:
-        >>> a, b = torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0])
-        >>> losses = [lambda t: (a * t**2).sum() / 2, lambda t: (b * t**2).sum() / 2]
-        >>> found = climbed_inconsistency(losses, torch.zeros(2), epsilon=0.1,
-        ...                               generator=torch.Generator().manual_seed(0))
-        >>> 0.19 < found.value <= 0.2001
-        True
-    """
-    check_number("epsilon", epsilon, above=0)
-    check_integer("steps", steps)
-    check_integer("restarts", restarts)
-    check_number("rate", rate, above=0)
-    _check(losses, minimum)
-    best = Inconsistency(-math.inf, (0, 1), None)
-    for e, other in permutations(range(len(losses)), 2):
-        level = float(losses[e](minimum))
-        for _ in range(restarts):
-            theta = _climb(
-                losses[e], losses[other], minimum, level, epsilon, generator, steps, rate
-            )
-            value = abs(float(losses[other](theta)) - level)
-            if value > best.value:
-                best = Inconsistency(value, (e, other), theta - minimum)
-    return best
+def _check_slope(e: int, decrement: Any, epsilon: float) -> None:
+    """Refuse what its own quadratic model says is no minimum: gᵀ H⁻¹ g / 2, beside ε."""
+    if (fall := float(decrement) / 2) > 0.1 * epsilon:
+        rule = f"a minimum of every loss, to a tenth of ε = {epsilon:g}"
+        raise invalid("minimum", rule, f"one from which loss {e} would still fall by {fall:.3g}")
 
 
-def _climb(
-    own: Loss,
-    other: Loss,
-    minimum: Tensor,
-    level: float,
-    epsilon: float,
-    generator: torch.Generator,
-    steps: int,
-    rate: float,
-) -> Tensor:
-    theta, length = minimum, rate * (float(minimum.norm()) + 1)
-    slope, edge = grad(other), grad(own)
-    kick = torch.randn(minimum.shape, generator=generator).to(minimum)
-    for k in range(steps):
-        above = 1.0 if float(other(theta)) >= level else -1.0
-        way = kick if k == 0 else above * slope(theta)
-        outwards = math.copysign(1.0, float(own(theta)) - level) * edge(theta)
-        near = abs(float(own(theta)) - level) > 0.9 * epsilon
-        if near and float(way @ outwards) > 0:  # along the edge, a little inwards
-            way = way - 1.01 * (way @ outwards) / (outwards @ outwards) * outwards
-        size = float(way.norm())
-        if not size > 0:
-            break
-        found = _inside(own, theta, way / size, length, level, epsilon)
-        if found is None:
-            length /= 4
-            if length < 1e-12:
-                break
-            continue
-        theta, length = found, min(2 * length, 10 * rate * (float(minimum.norm()) + 1))
-    return theta
-
-
-def _inside(
-    own: Loss, theta: Tensor, way: Tensor, length: float, level: float, epsilon: float
-) -> Tensor | None:
-    """One step, if all of four points of it are where the environment does not mind."""
-    points = [theta + share * length * way for share in (0.25, 0.5, 0.75, 1.0)]
-    if all(abs(float(own(point)) - level) <= epsilon for point in points):
-        return points[-1]
-    return None
-
-
-def _check(losses: Sequence[Loss], minimum: Tensor) -> None:
+def check_losses(losses: Sequence[Loss], minimum: Tensor) -> None:
     if len(losses) < 2:
         raise invalid("losses", "at least two, one for each environment", len(losses))
     if minimum.dim() != 1 or not minimum.is_floating_point():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from .._checks import InvalidInput, check_number, invalid
+from .._checks import InvalidInput, check_choice, check_number, invalid
 from .._params import leaves
 from ._and_mask import mask_in_place
 from ._calls import OTHER, Now, Pass, Streamed
-from ._environments import Environments
+from ._environments import Environments, check_passes
 from ._layers import LAYERS
 from ._ranks import Ranks, refuse_parallel
 from ._votes import fewest
@@ -45,7 +45,7 @@ class Agreement:
 def agreement(
     model: nn.Module,
     *,
-    environments: Tensor | None = None,
+    environments: Tensor | Sequence[Tensor] | None = None,
     threshold: float = 0.8,
     rescale: bool = False,
 ) -> Iterator[Agreement]:
@@ -55,15 +55,17 @@ def agreement(
     Σ_e g_e and Σ_e sign(g_e) ever exist. Environments weigh equally, however many examples they
     have, if the loss is a mean or sum over examples without weights of its own.
 
-    One backward pass, or several with a batch each, whose gradients add up. In a
-    ``DistributedDataParallel`` each environment should be whole in one process. A layer is refused
+    One backward pass, or several with a batch each, whose gradients add up: divide their losses by
+    how many there are. Each environment should be whole in one pass, and in one process of a
+    ``DistributedDataParallel``. A layer is refused
     where its examples cannot be told apart from outside; ``environment_backward`` takes any module.
 
     Reference: Parascandolo, Neitz et al. 2021.
 
     Args:
         model: called in the block; the first dimension of what its layers get is the batch.
-        environments: a number for each example, ``[batch]``; None: every example is one.
+        environments: a number for each example, ``[batch]``; of several passes a list of these,
+            one for each, in their order. None: every example is one.
         threshold: τ in [0, 1]; t agreeing environments of d are τ = 2t/d − 1.
         rescale: divide each parameter's gradient by its share of components that survive.
 
@@ -85,6 +87,7 @@ def agreement(
         (2, ['bias', 'weight'])
     """
     check_number("threshold", threshold, at_least=0, at_most=1)
+    check_choice("rescale", rescale, (False, True))
     watch = _Watch(model, environments)
     found = Agreement()
     try:
@@ -97,15 +100,21 @@ def agreement(
 class _Watch:
     """Stands in for the forward passes of a model and its layers while it is in the block."""
 
-    def __init__(self, model: nn.Module, environments: Tensor | None) -> None:
-        self.given, self.now = environments, Now()
+    def __init__(self, model: nn.Module, environments: Tensor | Sequence[Tensor] | None) -> None:
+        self.given, self.passes = environments, 0
+        self.now = Now(alone=isinstance(environments, Tensor))
+        if isinstance(environments, Sequence):
+            check_passes(environments)
         self.ranks = Ranks.of(model)
         layers = streamable(model)
         self.layers = [
             Streamed(
                 name, layer, own, self.now,
                 {n: torch.empty_like(p.data) for n, p in own.items()},
-                {n: torch.empty_like(p.data, dtype=torch.float32) for n, p in own.items()},
+                {
+                    n: torch.empty(p.shape, dtype=torch.float32, device=p.device)
+                    for n, p in own.items()
+                },
             )
             for name, layer, own in layers
         ]  # fmt: skip
@@ -160,15 +169,31 @@ class _Watch:
             raise InvalidInput("The model should be called with tensors [batch, …]. Found none.")
         device = tensors[0].device
         with self.ranks.together(device) if self.ranks.count > 1 else nullcontext():
-            of = Environments.of(self.given, len(tensors[0]), device)
+            of = Environments.of(self._next(), len(tensors[0]), device)
         self.ranks.check_whole(of.ids)
-        together = len(of.sizes)
+        together, parts = len(of.sizes), 1
         if self.ranks.count > 1:
             together = int(self.ranks.add(torch.tensor(together, device=device)))
-        self.now.current = current = Pass(of, of.weights(together, self.ranks.count), together)
+        every = together
+        if isinstance(self.given, Sequence):
+            parts, every = len(self.given), sum(len(set(each.tolist())) for each in self.given)
+            if self.ranks.count > 1:
+                every = int(self.ranks.add(torch.tensor(every, device=device)))
+        weights = of.weights(every, parts * self.ranks.count)
+        self.now.current = current = Pass(of, weights, together)
         found = forward(*args, **kwargs)
         current.going = False
         return found
+
+    def _next(self) -> Tensor | None:
+        """The environments of the pass that begins."""
+        self.passes += 1
+        if not isinstance(self.given, Sequence):
+            return self.given
+        if self.passes > len(self.given):
+            rule = f"for each of the {self.passes} or more forward passes of the block"
+            raise invalid("environments", rule, f"{len(self.given)}")
+        return self.given[self.passes - 1]
 
     def finish(self, threshold: float, rescale: bool, found: Agreement) -> None:
         """Give the parameters what the backward passes left, masked."""
@@ -176,6 +201,9 @@ class _Watch:
         seen = self._seen()
         if not seen:
             raise InvalidInput("The block should hold a forward and a backward pass. Found none.")
+        if isinstance(self.given, Sequence) and self.passes < len(self.given):
+            rule = f"for each of the {self.passes} forward passes of the block"
+            raise invalid("environments", rule, f"{len(self.given)}")
         found.environments = self.now.total
         with torch.no_grad():
             for streamed in self.layers:
@@ -221,9 +249,11 @@ def streamable(model: nn.Module) -> list[tuple[str, nn.Module, dict[str, nn.Para
     Raises:
         InvalidInput: naming the first module whose votes cannot be seen from outside.
     """
+    if not isinstance(model, nn.Module):
+        raise invalid("model", "a torch.nn.Module", model)
     if hasattr(model, "_orig_mod") or isinstance(model, nn.DataParallel):
         raise invalid(
-            "model", f"neither compiled nor a DataParallel; {OTHER}", type(model).__name__
+            "model", f"neither compiled nor a DataParallel ({OTHER[:-1]})", type(model).__name__
         )
     found = []
     owner: dict[int, tuple[str, str]] = {}

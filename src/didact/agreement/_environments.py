@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .._checks import invalid
+from .._checks import InvalidInput, invalid
 
 CHUNK = 1 << 17
 """Numbers of gradients that exist at a time: half a MB in float32, which a cache holds."""
@@ -59,16 +59,16 @@ class Environments:
         """Whether every environment is one example."""
         return len(self.sizes) == len(self.index)
 
-    def weights(self, total: int, ranks: int) -> Tensor | None:
+    def weights(self, total: int, parts: int) -> Tensor | None:
         """What makes a mean over examples one over environments; None where it is one.
 
-        Example i of environment e weighs ``B R / (E n_e)``: R processes, whose means over their
-        B examples are averaged, have E environments together.
+        Example i of environment e weighs ``B R / (E n_e)``: R parts (processes, or passes), whose
+        means over their B examples are averaged, have E environments together.
         """
-        if self.single and total == len(self.index) * ranks:
+        if self.single and total == len(self.index) * parts:
             return None
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
-        found = len(self.index) * ranks / (total * sizes)
+        found = len(self.index) * parts / (total * sizes)
         if bool((found - 1).abs().max() < 1e-9):
             return None
         return found.to(self.index.device)[self.index]
@@ -86,6 +86,20 @@ class Environments:
             part = slice(start, start + sum(sizes))
             start = part.stop
             yield part if self.order is None else self.order[part], sizes
+
+
+def check_passes(given: Sequence[Tensor]) -> None:
+    """Refuse what are no tensors of integers, and environments that two passes have a part of."""
+    seen: set[int] = set()
+    for each in given:
+        if not isinstance(each, Tensor) or each.is_floating_point() or each.is_complex():
+            raise invalid("environments", "a list of tensors of integers", type(each).__name__)
+        ids = set(each.flatten().tolist())
+        if twice := seen & ids:
+            raise InvalidInput(
+                f"Environments should be whole in one pass. Found number {min(twice)} in two."
+            )
+        seen |= ids
 
 
 Rows = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
