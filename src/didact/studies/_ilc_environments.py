@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ._ilc_spirals import FOUND, PAPER, value
+from ._ilc_spirals import FOUND, PAPER, SEARCH_SEED, value
 from ._numbers import markdown, mean
 from ._spirals import Method, Run, reached, train_spirals
 from ._study import Cell, Rounds, Study
@@ -35,6 +35,8 @@ class Config:
     """Training examples of each environment."""
     passes: int = 3000
     """Epochs are passes/D."""
+    give_up: bool = True
+    """End runs that have learned the shortcuts and are at chance on held-out examples."""
     shortcut_scale: float = 1.0
     """Standard deviation of the shortcuts, the mechanism's being 1."""
     test_rows: int = 2000
@@ -49,7 +51,8 @@ def plan(config: Config, shared: Path) -> Rounds:
         Run(
             method=method, settings=SETTINGS[method], seed=seed, environments=environments,
             at_once=AT_ONCE, rows=config.rows, passes=max(config.passes, environments),
-            shortcut_scale=config.shortcut_scale, test_rows=config.test_rows, device=config.device,
+            shortcut_scale=config.shortcut_scale, test_rows=config.test_rows,
+            give_up=config.give_up, device=config.device,
         )
         for method in config.methods
         for environments in config.environments
@@ -57,17 +60,30 @@ def plan(config: Config, shared: Path) -> Rounds:
     ]  # fmt: skip
 
 
-def _groups(cells: Sequence[Cell]) -> dict[Method, dict[int, list[Cell]]]:
-    """By method and D; of the folder's other runs those of the same setting count, too."""
+class Kind(NamedTuple):
+    """What the rows of the table differ in."""
+
+    environments: int
+    give_up: bool
+    passes: int
+
+
+def _groups(cells: Sequence[Cell]) -> dict[Method, dict[Kind, list[Cell]]]:
+    """By method and kind; of the folder's other final runs those of the same setting count, too."""
     sizes: dict[Any, int] = defaultdict(int)
-    kept = [cell for cell in cells if cell.run.settings == SETTINGS.get(cell.run.method)]
+    kept = [
+        cell
+        for cell in cells
+        if cell.run.settings == SETTINGS.get(cell.run.method) and cell.run.seed < SEARCH_SEED
+    ]
     for cell in kept:
         sizes[cell.run.rows, cell.run.shortcut_scale] += 1
     size = max(sizes, key=lambda key: sizes[key], default=None)
-    found: dict[Method, dict[int, list[Cell]]] = {method: defaultdict(list) for method in SETTINGS}
+    found: dict[Method, dict[Kind, list[Cell]]] = {method: defaultdict(list) for method in SETTINGS}
     for cell in kept:
-        if (cell.run.rows, cell.run.shortcut_scale) == size:
-            found[cell.run.method][cell.run.environments].append(cell)
+        run = cell.run
+        if (run.rows, run.shortcut_scale) == size:
+            found[run.method][Kind(run.environments, run.give_up, run.passes)].append(cell)
     return found
 
 
@@ -75,17 +91,30 @@ def table(cells: Sequence[Cell]) -> str:
     """Accuracies at the end of training, in per cent."""
     groups = _groups(cells)
     rows = []
-    for environments in sorted({d for by_d in groups.values() for d in by_d}):
-        row = [str(environments)]
-        for by_d in groups.values():
-            ends = [reached(cell.record) for cell in by_d.get(environments, [])]
+    for kind in sorted({kind for by_kind in groups.values() for kind in by_kind}):
+        row = [
+            str(kind.environments),
+            str(kind.passes),
+            "may end early" if kind.give_up else "to the end",
+        ]
+        for by_kind in groups.values():
+            ends = [reached(cell.record) for cell in by_kind.get(kind, [])]
             row += [str(len(ends)), f"{mean([100 * end.training for end in ends]):.1f}"]
             row.append(f"{mean([100 * end.test for end in ends]):.1f}")
         rows.append(row)
-    header = ["environments"]
+    header = ["environments", "passes", "runs"]
     for method in groups:
         header += ["seeds", f"{LABELS[method]}: training", "test"]
     return markdown(header, rows)
+
+
+def _first(by_kind: dict[Kind, list[Cell]]) -> dict[int, list[Cell]]:
+    """By D those with the fewest passes, which may be given up."""
+    found: dict[int, list[Cell]] = {}
+    for kind in sorted(by_kind):
+        if kind.give_up and kind.environments not in found:
+            found[kind.environments] = by_kind[kind]
+    return found
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -94,7 +123,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for (method, by_d), color in zip(_groups(cells).items(), ("C0", "C3"), strict=True):
+    for (method, by_kind), color in zip(_groups(cells).items(), ("C0", "C3"), strict=True):
+        by_d = _first(by_kind)
         counts = sorted(by_d)
         for name, style in (("training", ":"), ("test", "-")):
             means = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..runs import Choice, drawn
+from ..runs import Choice, drawn, key
 from ._numbers import markdown, mean
 from ._spirals import Method, Run, reached, train_spirals
 from ._study import Cell, Record, Rounds, Study
@@ -42,6 +42,9 @@ class Config:
     paper does not say how many it tried, but for DANN: 100."""
     seeds: int = 10
     """Final runs with the setting that was best on held-out examples; the paper has 50."""
+    whole: int = 1
+    """Seeds that are also run to the end where a method was given up, as it had learned the
+    shortcuts and stayed at chance on held-out examples."""
     only_paper: bool = False
     """No search: the AND-mask with the setting that the thesis reports as best."""
     widths: tuple[int, ...] = (256,)
@@ -139,10 +142,19 @@ def plan(config: Config, shared: Path) -> Rounds:
         score = reached(record).held_out
         if score > best.get(candidate, (-math.inf, {}))[0]:
             best[candidate] = score, settings
-    yield [
-        run(candidate, best[candidate][1], seed)
+    last = [
+        (candidate, run(candidate, best[candidate][1], seed))
         for seed in range(config.seeds)
         for candidate in config.methods
+    ]
+    records = yield [one for _, one in last]
+    given_up = {
+        candidate for (candidate, _), record in zip(last, records, strict=True) if record["stopped"]
+    }
+    yield [
+        replace(one, give_up=False)
+        for candidate, one in last
+        if candidate in given_up and one.seed < config.whole
     ]
 
 
@@ -164,6 +176,8 @@ def finals(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     by_size: dict[Any, list[Cell]] = defaultdict(list)
     for cell in cells:
         run = cell.run
+        if not run.give_up:
+            continue
         size = run.environments, run.rows, run.passes, run.shortcut_scale
         by_size[run.environments == 32, *size].append(cell)
     if not by_size:
@@ -189,6 +203,12 @@ def finals(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
         if last:
             found[label] = sorted(last, key=lambda cell: cell.run.seed)
     return found
+
+
+def whole(cells: Sequence[Cell], same: Sequence[Cell]) -> list[Cell]:
+    """Of those runs, the ones that were not given up when they could have been."""
+    wanted = {key(asdict(replace(cell.run, give_up=False))) for cell in same}
+    return [cell for cell in cells if not cell.run.give_up and key(asdict(cell.run)) in wanted]
 
 
 def trials(cells: Sequence[Cell], candidate: Candidate) -> list[Cell]:
@@ -220,14 +240,20 @@ def table(cells: Sequence[Cell]) -> str:
         test = [100 * end.test for end in ends]
         tried = trials(cells, candidate_of(same[0].run))
         best = max((reached(cell.record).held_out for cell in tried), default=math.nan)
+        taken = [100 * cell.record["steps"] / cell.record["of"] for cell in same]
+        on = [f"{100 * reached(cell.record).test:.1f}" for cell in whole(cells, same)]
         rows.append(
             [
                 label, f"{len(tried)}: {100 * best:.1f}",
                 f"{mean([100 * end.training for end in ends]):.1f}", f"{mean(test):.1f}",
-                f"{min(test):.1f} … {max(test):.1f}", _told(same[0].run.settings),
+                f"{min(test):.1f} … {max(test):.1f}", f"{min(taken):.0f} … {max(taken):.0f}",
+                ", ".join(on) or "–", _told(same[0].run.settings),
             ]
         )  # fmt: skip
-    header = ["method", "trials: best held out", "training", "test", "all seeds", "setting"]
+    header = [
+        "method", "trials: best held out", "training", "test", "all seeds",
+        "% of the steps until it was given up", "test, one that went on", "setting",
+    ]  # fmt: skip
     return markdown(header, rows)
 
 
