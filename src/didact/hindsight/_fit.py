@@ -26,7 +26,7 @@ from ._measure import best_run, measure
 from ._metrics import CANDIDATES, FORMAT, PATIENCE, Metrics
 from ._prepare import SPLIT_SEED, Question, prepare
 from ._prepared import Prepared
-from ._probe import given_away
+from ._probe import given_away, not_told
 from ._report import report
 from ._runs import FINALISTS, Runs, searches
 from ._verdict import judge
@@ -168,6 +168,7 @@ def fit(
                     *told["warnings"],
                     *too_short(most, quick),
                     *given_away(predictability["label"], series=question.is_series),
+                    *not_told(predictability["label"]),
                 ],
             },
             "split": {

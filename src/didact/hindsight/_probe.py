@@ -22,6 +22,8 @@ MOST_COLUMNS = 24
 MOST_CELLS = 20_000
 GIVEN_AWAY = 0.95
 """A label of which x* explains this much is told by x*."""
+TOLD = 0.02
+"""Less is nothing: noise of a test set of some hundred rows."""
 
 
 def run_probe(config: dict[str, Any], own: Path, *, prepared: str) -> dict[str, Any]:
@@ -98,6 +100,17 @@ def given_away(label: float | None, *, series: bool) -> list[str]:
         f"The privileged columns give the label away: trees on them alone explain "
         f"{percent(label)} of it. That is so where a trajectory ends in the label; but if one of "
         "them is the label in other words, leave it out."
+    ]
+
+
+def not_told(label: float | None) -> list[str]:
+    """A warning where x* alone says nothing of the label."""
+    if label is None or label >= TOLD:
+        return []
+    return [
+        "The privileged columns alone tell nothing of the label: trees on them are no better than "
+        "a constant. In the study `hindsight-dials` no method with hindsight then gained more than "
+        "a tenth of what could be gained."
     ]
 
 

@@ -85,6 +85,12 @@ def test_a_label_that_is_given_away_is_a_banner_before_all_else(label, warned):
     assert first.startswith('<p class="banner">The privileged columns give the label') == warned
 
 
+def test_privileged_columns_that_tell_nothing_are_a_banner_too():
+    for share, warned in ((0.01, True), (0.03, False)):
+        first = str(predictability(known(share, a=0.5))[0])
+        assert first.startswith('<p class="banner">The privileged columns alone tell') == warned
+
+
 def test_of_a_series_there_is_no_such_banner():
     of_series = known(0.99, a=0.5) | {"data": {"series": {"history": 4}}}
     assert "banner" not in "".join(map(str, predictability(of_series)))

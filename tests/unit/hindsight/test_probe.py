@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 from didact.hindsight._prepare import Question, prepare
-from didact.hindsight._probe import MOST_COLUMNS, _targets, explained, given_away, run_probe
+from didact.hindsight._probe import (
+    MOST_COLUMNS,
+    _targets,
+    explained,
+    given_away,
+    not_told,
+    run_probe,
+)
 from didact.hindsight._split import Split
 
 ROWS = 600
@@ -132,6 +139,13 @@ def test_given_away():
     (warning,) = given_away(0.953, series=False)
     assert warning.startswith("The privileged columns give the label away: trees on them alone")
     assert "explain 95 % of it" in warning
+
+
+def test_not_told():
+    assert not any(not_told(share) for share in (None, 0.02, 0.5))
+    for share in (0.019, 0.0, -0.3):
+        (warning,) = not_told(share)
+        assert "alone tell nothing of the label" in warning
 
 
 def test_a_class_of_its_own_in_every_group_is_not_explained() -> None:
