@@ -1,6 +1,6 @@
 """Gradient agreement: train on what several environments agree on.
 
-- :func:`agreement`: two lines around an ordinary backward pass, at about its cost.
+- :func:`agreement`: two lines around an ordinary backward pass, at 1.4 to 2.6 times its cost.
 - :func:`environment_backward`: the same for any module, a backward pass for each environment.
 
 Pure functions of gradients ``[env, *param]``: :func:`and_mask`, :func:`geometric_mean`,
