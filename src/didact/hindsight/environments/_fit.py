@@ -16,7 +16,7 @@ from .._fit import effort, too_short
 from .._metrics import PATIENCE
 from .._prepare import Question
 from ._cell import file_of
-from ._measure import LEVEL, environments, measure
+from ._measure import LEVEL, environments, measure, worse_than_a_constant
 from ._metrics import CANDIDATES, FORMAT, NETWORKS, EnvironmentMetrics
 from ._parts import searched
 from ._prepare import Table, asked, prepare
@@ -124,6 +124,8 @@ def fit_environments(
                 ],
                 demonstration=quick,
             )
+            told = [verdict["sentence"], *worse_than_a_constant(table, losses)]
+            verdict["sentence"] = " ".join(told)
             deployed, config = _whole(runs, found)
         metrics: dict[str, Any] = {
             "format": FORMAT,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._bootstrap import Floats
-from ..._checks import DidactError
+from ..._checks import DidactError, listed
 from .._measure import finite_or_none, row_losses, stored_predictions
 from .._scores import resampled, scores
 from ._compare import Gain, compare, summary
@@ -60,6 +60,39 @@ def measure(
         for name, searched in found.items()
     }
     return candidates, losses, gains
+
+
+def of_a_constant(table: Table) -> list[float]:
+    """The loss in each environment of the best constant for the others."""
+    parts, label = table.parts, table.frame[table.roles.label]
+    found = [math.nan] * len(parts.names)
+    for part in range(parts.count):
+        known = parts.rows(parts.others((part,)))
+        for e in parts.members(part):
+            own = np.flatnonzero(parts.site == e)
+            if table.classes is None:
+                assert table.amounts is not None
+                found[e] = float(((table.amounts[own] - table.amounts[known].mean()) ** 2).mean())
+            else:
+                codes = table.classes.encode(label).numpy()
+                share = np.bincount(codes[known], minlength=len(table.classes.names)) / len(known)
+                found[e] = float(-np.log(np.maximum(share[codes[own]], 1e-12)).mean())
+    return found
+
+
+def worse_than_a_constant(table: Table, losses: dict[str, list[Floats]]) -> list[str]:
+    """Environments in which no network is better than a constant, in a sentence."""
+    networks = [losses[name] for name in (PLAIN, *METHODS) if name in losses]
+    names = [
+        name
+        for e, (name, constant) in enumerate(
+            zip(table.parts.names, of_a_constant(table), strict=True)
+        )
+        if min(float(of[e].mean()) for of in networks) >= constant
+    ]
+    if not names:
+        return []
+    return [f"No network is better than the others' mean label in {listed(names)}."]
 
 
 def environments(table: Table) -> list[EnvironmentRecord]:

@@ -15,6 +15,7 @@ from didact.hindsight import fit_environments, predict, report
 from didact.hindsight._metrics import FORMAT as HINDSIGHT
 from didact.hindsight._prepare import Question
 from didact.hindsight.environments import _parts
+from didact.hindsight.environments._measure import of_a_constant, worse_than_a_constant
 from didact.hindsight.environments._metrics import CANDIDATES, FORMAT, NETWORKS
 from didact.hindsight.environments._prepare import Table, prepare
 from didact.hindsight.environments._rivals import fit_rival
@@ -346,3 +347,26 @@ def test_the_results_of_another_question_are_not_written_over(classified: Path) 
             out=classified / "fit",
         )  # fmt: skip
     assert (classified / "fit" / "metrics.json").read_text() == before
+
+
+def test_what_is_worse_than_guessing_is_said(tmp_path: Path) -> None:
+    frame = _table()
+    frame.loc[frame.site == "west", "class"] = "yes"
+    table, _ = _prepare(frame, tmp_path)
+    constants = of_a_constant(table)
+    for e, name in enumerate(table.parts.names):
+        others, own = frame[frame.site != name], frame[frame.site == name]
+        share = others["class"].value_counts(normalize=True)
+        assert constants[e] == pytest.approx(-np.log(own["class"].map(share)).mean())
+    ones, factors = [np.ones((2, 35)) for _ in SITES], (0.5, 1.5, 0.5, 0.5)
+    losses = {
+        "plain": [c * f * one for c, f, one in zip(constants, factors, ones, strict=True)],
+        "and_mask": [c * 1.1 * one for c, one in zip(constants, ones, strict=True)],
+        "trees": [0 * one for one in ones],
+    }
+    name = table.parts.names[1]
+    assert worse_than_a_constant(table, losses) == [
+        f"No network is better than the others' mean label in `{name}`."
+    ]
+    losses["plain"][1] /= 2
+    assert worse_than_a_constant(table, losses) == []
