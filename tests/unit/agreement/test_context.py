@@ -15,9 +15,8 @@ from torch.optim import optimizer
 from torch.utils.checkpoint import checkpoint
 
 from didact import InvalidInput
-from didact.agreement import _context as environments_context
 from didact.agreement import _environments as environments_module
-from didact.agreement import agreement, and_mask, environment_backward
+from didact.agreement import _streamable, agreement, and_mask, environment_backward
 from didact.agreement._votes import votes_of
 
 
@@ -405,7 +404,7 @@ def test_layers_have_their_names() -> None:
     shared = nn.Linear(4, 4)
     model = nn.ModuleDict({"b": nn.Sequential(shared, Residual()), "a": nn.ModuleList([shared])})
     model.register_module("none", None)
-    assert environments_context._modules(model) == list(model.named_modules())
+    assert _streamable._modules(model) == list(model.named_modules())
 
 
 @pytest.mark.parametrize("change", ["divided", "flattened", "sigmoid"])
