@@ -151,11 +151,13 @@ def plan(config: Config, shared: Path) -> Rounds:
     given_up = {
         candidate for (candidate, _), record in zip(last, records, strict=True) if record["stopped"]
     }
-    yield [
+    to_the_end = [
         replace(one, give_up=False)
         for candidate, one in last
         if candidate in given_up and one.seed < config.whole
     ]
+    if to_the_end:
+        yield to_the_end
 
 
 def candidate_of(run: Run) -> Candidate:
