@@ -222,6 +222,7 @@ def _check_slope(e: int, decrement: Any, epsilon: float) -> None:
 
 
 def check_losses(losses: Sequence[Loss], minimum: Tensor) -> None:
+    """Refuse fewer than two, no vector, and losses that are no finite scalars there."""
     if len(losses) < 2:
         raise invalid("losses", "at least two, one for each environment", len(losses))
     if minimum.dim() != 1 or not minimum.is_floating_point():
