@@ -53,7 +53,8 @@ def predictability(metrics: Metrics) -> list[str | Markup]:
     said.append(
         f"Boosted trees on the inputs explain {_share(middle)} of {of} {how}. What they do "
         "not tell at all, no student can learn to see; but few rows hide what they tell. On "
-        "data like those of the study `hindsight-dials` (512 rows) trees explained 1 to 11 % where hindsight helped most: "
+        "data like those of the study `hindsight-dials` (512 rows) trees explained 1 to 11 % "
+        "where hindsight helped most: "
         "where the inputs determine the privileged columns, and these have none of the label's "
         "luck."
     )
