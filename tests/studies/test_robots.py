@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+from didact.privileged import NoTeacher
 from didact.studies import STUDIES, _robots, find
+from didact.studies._nets import RewardStudent
 
 
 def test_an_error_that_is_no_number_ends_a_run_and_not_the_study(
@@ -25,3 +29,26 @@ def test_an_error_that_is_no_number_ends_a_run_and_not_the_study(
     )
     assert record["diverged"] == "epoch 2: The held_out error is nan."
     assert [len(record[name]) for name in ("training", "held_out", "test")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_weight_decay_leaves_dead_neurons_alone(decay: float) -> None:
+    torch.manual_seed(0)
+    student = RewardStudent(3, 4, width=6, depth=2)
+    with torch.no_grad():
+        student.hidden[0].bias[0] = -1e3
+    method = NoTeacher(student, label_loss=F.cross_entropy)
+    adam = torch.optim.Adam(_robots._groups(method, decay), 1e-2)
+    assert sum(p.numel() for group in adam.param_groups for p in group["params"]) == sum(
+        p.numel() for p in student.parameters()
+    )
+    length = student.hidden[0].parametrizations.weight.original1[0].norm().detach()
+    scale = student.hidden[0].parametrizations.weight.original0[0].clone().detach()
+    x, y = torch.randn(16, 3), torch.randint(4, (16,))
+    for _ in range(300):
+        adam.zero_grad()
+        method.loss((x, torch.zeros(16, 0), y)).backward()
+        adam.step()
+    dead = student.hidden[0].parametrizations.weight
+    assert torch.equal(dead.original1[0].norm(), length)
+    assert torch.equal(dead.original0[0], scale) == (decay == 0)

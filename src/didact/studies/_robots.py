@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import ParametrizationList
 
 from .._checks import Diverged
 from ..privileged import LDT, Auxiliary, FixedTeacher, NoTeacher
@@ -156,13 +157,28 @@ def _course(run: Run, data: RewardModel, generator: torch.Generator) -> tuple[An
                 every=STUDENT_STEPS, resample=run.ablation == "AR",
             )  # fmt: skip
     adam = torch.optim.Adam(
-        method.parameters(),
+        _groups(method, settings.get("weight_decay", 0.0)),
         settings.get("learning_rate", LEARNING_RATE),
-        weight_decay=settings.get("weight_decay", 0.0),
         fused=True,
     )
     walk = steps(method, adam, data, split.batches(batch), before)
     return method, walk, split, max(1, len(split.pool) // batch)
+
+
+def _groups(method: Method, weight_decay: float) -> list[dict[str, Any]]:
+    """All parameters; decay for all but the directions of weight norm.
+
+    The network divides by their lengths: decay tells it nothing, and brings those of dead neurons
+    to 0, and the network to NaN.
+    """
+    directions = {
+        id(module.original1)
+        for module in method.student.modules()
+        if isinstance(module, ParametrizationList)
+    }
+    free = [p for p in method.parameters() if id(p) in directions]
+    rest = [p for p in method.parameters() if id(p) not in directions]
+    return [{"params": rest, "weight_decay": weight_decay}, {"params": free}]
 
 
 def _error(student: nn.Module, rows: RewardModel, scale: RewardScale) -> float:
