@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from didact.privileged import NoTeacher
 from didact.studies import STUDIES, _robots, find
 from didact.studies._nets import RewardStudent
+from didact.tasks import RewardScale, mujoco_rollouts
 
 
 def test_an_error_that_is_no_number_ends_a_run_and_not_the_study(
@@ -52,3 +53,9 @@ def test_weight_decay_leaves_dead_neurons_alone(decay: float) -> None:
     dead = student.hidden[0].parametrizations.weight
     assert torch.equal(dead.original1[0].norm(), length)
     assert torch.equal(dead.original0[0], scale) == (decay == 0)
+
+
+def test_a_perfect_model_of_the_rewards_has_no_error() -> None:
+    scale = RewardScale(mujoco_rollouts("Swimmer", 100, seed=0))
+    data = scale(mujoco_rollouts("Swimmer", 100, seed=1))
+    assert torch.equal(scale.label(scale.total(data.x_star[:, -1])), data.y)

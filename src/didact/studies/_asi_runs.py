@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from ..runs import Choice, drawn
 from ._asi_learners import Method
 from ._asi_nets import Architecture
 from ._asi_training import SEARCH_SEED, Run, World
-from ._study import Cell, Record
+from ._study import Cell, Record, alike
 
 GREEDY = "ASI, no exploration"
 TINY: dict[str, Any] = {
@@ -173,13 +172,12 @@ def finals(
     found: dict[str, dict[str, list[Cell]]] = {}
     for world, sizes in sorted(worlds.items(), reverse=True):
         best = max(sizes, key=lambda size: (len(sizes[size]), size))
-        groups: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+        groups: dict[str, list[Cell]] = defaultdict(list)
         for cell in sizes[best]:
-            groups[label_of(cell.run)][json.dumps(cell.run.settings)].append(cell)
+            groups[label_of(cell.run)].append(cell)
         found[world] = {}
         for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
-            most: list[Cell] = max(groups[label].values(), key=len)
-            found[world][label] = sorted(most, key=lambda cell: cell.run.seed)
+            found[world][label] = sorted(alike(groups[label]), key=lambda cell: cell.run.seed)
     return found
 
 

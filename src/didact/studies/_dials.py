@@ -28,7 +28,7 @@ from ..privileged import (
 )
 from ..tasks import Dials, dials
 from ..unroll import SGD
-from ._loop import Split, meta_steps, steps, take
+from ._loop import Split, initial_weights, meta_steps, steps, take
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study
 from ._toy import perceptron, stacked
@@ -181,8 +181,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     )
     copies = data[1].shape[-1]
     generator = torch.Generator().manual_seed(run.seeds[0])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seeds[0])
+    with initial_weights(run.seeds[0]):
         deployed, walk = _course(run, data, copies, generator)
     best = torch.full((len(run.seeds),), float("inf"), device=run.device)
     tested = best.clone()
@@ -347,7 +346,7 @@ study = Study(
     name="hindsight-dials",
     claim="Not in the papers: how much of the avoidable error hindsight avoids, by how well x "
     "predicts x*, and how much of the label's luck x* knows.",
-    version=1,
+    version=2,
     config=Config,
     run=Run,
     full=Config(

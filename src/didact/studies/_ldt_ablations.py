@@ -10,9 +10,9 @@ from typing import Any
 
 from ..tasks import Environment
 from . import _ldt_mujoco as whole
-from ._numbers import markdown, mean
+from ._numbers import markdown
 from ._robots import Ablation, Candidate, Run, train
-from ._study import Cell, Rounds, Study
+from ._study import Cell, Rounds, Study, alike
 
 TOLD: dict[str, str] = {
     "FT": "teacher never learns",
@@ -61,7 +61,7 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
         if cell.run.method != "auxiliary":
             what = cell.run.ablation or whole.LABELS[cell.run.method]
             found[cell.run.environment, what].append(cell)
-    return found
+    return {place: alike(same) for place, same in found.items()}
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -69,11 +69,10 @@ def table(cells: Sequence[Cell]) -> str:
     found = _found(cells)
     rows = []
     for environment in FULL.environments:
-        base = mean([min(c.record["test"]) for c in found.get((environment, "no teacher"), [])])
+        _, base = whole.errors_of(found.get((environment, "no teacher"), []))
         for what in ROWS:
             runs = found.get((environment, what), [])
-            honest = mean([whole.chosen(cell.record) for cell in runs])
-            least = mean([min(cell.record["test"]) for cell in runs])
+            honest, least = whole.errors_of(runs)
             ratio = f"{least.value / base.value:.2f}" if least.n and base.n else ""
             name = f"{what}: {TOLD[what]}" if what in TOLD else what
             rows.append(
@@ -81,13 +80,14 @@ def table(cells: Sequence[Cell]) -> str:
                     environment,
                     name,
                     f"{len(runs)} of {FULL.seeds}",
+                    whole.trouble(runs),
                     f"{honest:.3g}",
                     f"{least:.3g}",
                     ratio,
                 ]
             )
     header = [
-        "environment", "LDT with", "seeds", "test error, epoch by held-out data",
+        "environment", "LDT with", "seeds", whole.TROUBLE, "test error, epoch by held-out data",
         "least test error", "ratio to no teacher",
     ]  # fmt: skip
     return markdown(header, rows)
@@ -105,7 +105,11 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     ):
         kinds = [what for what in ROWS if (environment, what) in found]
         for place, what in enumerate(kinds):
-            values = [min(cell.record["test"]) for cell in found[environment, what]]
+            runs = [cell for cell in found[environment, what] if cell.record["test"]]
+            if not runs:
+                axes.annotate("diverged", (place, 0.02), xycoords=axes.get_xaxis_transform())
+                continue
+            values = [min(cell.record["test"]) for cell in runs]
             axes.bar(place, sum(values) / len(values), color="C0" if what in TOLD else "C7")
             axes.plot([place] * len(values), values, "k.", markersize=4)
         axes.set_xticks(range(len(kinds)), kinds, rotation=30, ha="right")

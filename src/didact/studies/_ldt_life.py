@@ -29,14 +29,23 @@ from ._life_nets import (
     oracle_logits,
     third_layers_mse,
 )
-from ._loop import Method, Split, meta_steps, steps
+from ._loop import Method, Split, initial_weights, meta_steps, steps
 from ._numbers import markdown, mean
 from ._searched import searched
-from ._study import Cell, Log, Record, Rounds, Study
+from ._study import Cell, Log, Record, Rounds, Study, alike
 
 Candidate = Literal["no_teacher", "fixed_random", "fixed_oracle", "ldt"]
 STUDENT_STEPS = 24
 SEARCH_SEED = 1000
+APART_SEED = 10**6
+INITIAL_LOGITS = 0.01
+FIRST: dict[str, Any] = {
+    "learning_rate": 3e-3, "one_minus_beta1": 0.1, "weight_decay": 1e-6, "batch": 64,
+    "weight_scale": 1.0, "filters": 24, "teaching": 1e4, "teacher_weight_scale": 0.03,
+    "attention_scale": 1e-2, "inner_steps": 24, "meta_learning_rate": 1e-3, "meta_momentum": 0.9,
+    "validation_split": 0.3,
+}  # fmt: skip
+"""Where every search starts."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,10 @@ def space(method: Candidate) -> dict[str, Real | Integer]:
     if method == "no_teacher":
         return shared
     shared["teaching"] = Real(1e2, 1e4, log=True)
+    if method != "fixed_oracle":
+        shared["attention_scale"] = Real(1e-3, 1e-1, log=True)
     if method == "fixed_random":
         shared["teacher_weight_scale"] = Real(1e-2, 1.0, log=True)
-        shared["attention_scale"] = Real(1e-3, 1e-1, log=True)
     if method == "ldt":
         shared["inner_steps"] = Integer(16, 32)
         shared["meta_learning_rate"] = Real(1e-6, 1e-3, log=True)
@@ -139,6 +149,7 @@ def plan(config: Config, shared: Path) -> Rounds:
             place: searching(
                 space(method),
                 trials=config.trials,
+                first={name: FIRST[name] for name in space(method)},
                 name=f"ldt-life {place}",
                 storage=config.storage or f"sqlite:///{shared / 'search.db'}",
                 shared=bool(config.storage),
@@ -176,6 +187,12 @@ def held_out(record: Record) -> float:
     return max(record["held_out"], default=-math.inf)
 
 
+def chosen(record: Record) -> float:
+    """Test accuracy at the epoch that was best on held-out boards."""
+    accuracy: float = record["test"][record["held_out"].index(held_out(record))]
+    return accuracy
+
+
 def train(run: Run, shared: Path, log: Log) -> Record:
     """One run; accuracies by epoch on held-out and test boards."""
     began = time.process_time()
@@ -183,7 +200,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     generator = torch.Generator().manual_seed(run.seed)
     order = torch.randperm(STEPS, generator=torch.Generator().manual_seed(0))
     data = game_of_life(run.rows, generator=generator, size=run.board, order=order)
-    apart = torch.Generator().manual_seed(2**32)
+    apart = torch.Generator().manual_seed(APART_SEED)
     sets = {
         "training": data,
         "held_out": game_of_life(run.held_out_rows, generator=apart, size=run.board, order=order),
@@ -191,8 +208,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     }
     sets = {name: Life(*(t.to(device) for t in part)) for name, part in sets.items()}
     data = sets["training"]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(run.seed)
+    with initial_weights(run.seed):
         method, before, split = _method(run, data, generator)
     adam = torch.optim.Adam(
         method.parameters(), settings["learning_rate"],
@@ -204,6 +220,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     walk = steps(method, adam, rows, split.batches(batch), before)
     per_epoch = max(1, len(split.pool) // batch)
     accuracies: dict[str, list[float]] = {name: [] for name in sets}
+    attention: list[float] = []
     diverged = None
     try:
         for epoch in range(1, run.epochs + 1):
@@ -215,10 +232,18 @@ def train(run: Run, shared: Path, log: Log) -> Record:
             now = {name: _accuracy(method.student, part) for name, part in sets.items()}
             for name, value in now.items():
                 accuracies[name].append(round(value, 4))
+            if isinstance(method, LDT) and isinstance(method.teacher, Mixtures):
+                attention.append(round(method.teacher.attention(), 4))
             log(epoch, {"loss": loss, **now})
     except Diverged as error:
         diverged = str(error)
-    return {**accuracies, "diverged": diverged, "seconds": round(time.process_time() - began, 1)}
+    return {
+        **accuracies,
+        "attention": attention,
+        "skipped": method.skipped if isinstance(method, LDT) else 0,
+        "diverged": diverged,
+        "seconds": round(time.process_time() - began, 1),
+    }
 
 
 def _method(run: Run, data: Life, generator: torch.Generator) -> tuple[Method, Any, Split]:
@@ -233,12 +258,14 @@ def _method(run: Run, data: Life, generator: torch.Generator) -> tuple[Method, A
     if run.method == "no_teacher":
         return NoTeacher(student, label_loss=loss), None, split
     if run.method == "fixed_oracle":
-        logits, teaching = oracle_logits(data.order, filters), third_layers_mse
+        phi, teaching = oracle_logits(data.order, filters), third_layers_mse
+        temperature = 1.0
     else:
-        scale = settings.get("teacher_weight_scale", 0.01) / settings.get("attention_scale", 1.0)
+        temperature = settings["attention_scale"]
+        scale = settings.get("teacher_weight_scale", INITIAL_LOGITS * temperature)
         shape = (STEPS, LAYERS_PER_STEP * STEPS, filters)
-        logits, teaching = scale * torch.randn(shape, generator=generator), mixed_mse
-    teacher = Mixtures(logits).to(device)
+        phi, teaching = scale * torch.randn(shape, generator=generator), mixed_mse
+    teacher = Mixtures(phi, temperature).to(device)
     alpha = settings["teaching"]
     if run.method != "ldt":
         return (
@@ -248,7 +275,10 @@ def _method(run: Run, data: Life, generator: torch.Generator) -> tuple[Method, A
         )
     ldt = LDT(
         student, teacher, label_loss=loss, teaching_loss=teaching, alpha=alpha,
-        inner=Adam(settings["learning_rate"], (1.0 - settings["one_minus_beta1"], 0.999)),
+        inner=Adam(
+            settings["learning_rate"], (1.0 - settings["one_minus_beta1"], 0.999),
+            weight_decay=settings["weight_decay"],
+        ),
         compile=run.compile,
     )  # fmt: skip
     meta = torch.optim.SGD(
@@ -273,14 +303,15 @@ def _accuracy(student: nn.Module, part: Life) -> float:
 
 def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
     """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
-    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    found: dict[tuple[str, int], list[Cell]] = defaultdict(list)
     longest = max((cell.run.epochs for cell in cells), default=0)
     for cell in cells:
-        record = cell.record
-        if cell.run.seed < SEARCH_SEED and cell.run.epochs == longest and record["test"]:
-            best = record["held_out"].index(held_out(record))
-            found[cell.run.method, cell.run.rows].append(record["test"][best])
-    return found
+        if cell.run.seed < SEARCH_SEED and cell.run.epochs == longest:
+            found[cell.run.method, cell.run.rows].append(cell)
+    return {
+        place: [chosen(cell.record) for cell in alike(same) if cell.record["test"]]
+        for place, same in found.items()
+    }
 
 
 LABELS = {

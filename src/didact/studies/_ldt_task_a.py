@@ -100,8 +100,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     def make() -> Problem:
         draws = [draw(seed) for seed in run.seeds]
         return Problem(
-            students=[Student(run.dimension) for _ in run.seeds],
-            teachers=[perceptron(4, run.teacher_width, 32) for _ in run.seeds],
+            student=lambda: Student(run.dimension),
+            teacher=lambda: perceptron(4, run.teacher_width, 32),
             data=stacked([data for data, _ in draws]),
             test=stacked([test for _, test in draws]),
             label_loss=F.binary_cross_entropy_with_logits,
@@ -165,7 +165,7 @@ study = Study(
     name="ldt-task-a",
     claim="Neitz et al. 2021, figure 3b: on a parity whose inputs privileged information reveals, "
     "LDT needs far fewer examples than no teacher; the more, the larger D.",
-    version=1,
+    version=2,
     config=Config,
     run=Run,
     full=Config(),

@@ -104,8 +104,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     def make() -> Problem:
         draws = [draw(seed) for seed in run.seeds]
         return Problem(
-            students=[Student() for _ in run.seeds],
-            teachers=[perceptron(32, run.teacher_width, 4) for _ in run.seeds],
+            student=Student,
+            teacher=lambda: perceptron(32, run.teacher_width, 4),
             data=stacked([data for data, _ in draws]),
             test=stacked([test for _, test in draws]),
             label_loss=F.cross_entropy,
@@ -176,7 +176,7 @@ study = Study(
     name="ldt-task-b",
     claim="Neitz et al. 2021, figure 3d: where labels are noisy and privileged information holds "
     "their logits, LDT's test loss is below that of no teacher with any entropy bonus β.",
-    version=1,
+    version=2,
     config=Config,
     run=Run,
     full=Config(),

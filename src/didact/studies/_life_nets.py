@@ -41,16 +41,27 @@ class Student(nn.Module):
 class Mixtures(nn.Module):
     """The teacher: each map's target is a mixture of the boards, ``Σ_t softmax_t(φ)_{tkl} x_t``.
 
-    Returns x* and, for every example, the logits φ: the loss mixes, so that the targets of all
+    Returns x* and, for every example, the logits φ/τ: the loss mixes, so that the targets of all
     inner batches never lie in memory at once.
+
+    Args:
+        phi: φ, ``[steps, layers, filters]``.
+        temperature: τ. A step of φ is one of the logits that is 1/τ² times as large.
     """
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, phi: Tensor, temperature: float = 1.0) -> None:
         super().__init__()
-        self.logits = nn.Parameter(logits)  # [steps, layers, filters]
+        self.phi = nn.Parameter(phi)
+        self.temperature = temperature
 
     def forward(self, x_star: Tensor) -> tuple[Tensor, Tensor]:
-        return x_star, self.logits.expand(len(x_star), *self.logits.shape)
+        logits = self.phi / self.temperature
+        return x_star, logits.expand(len(x_star), *logits.shape)
+
+    def attention(self) -> float:
+        """The largest weight of a mixture, on average: 1/steps … 1."""
+        with torch.no_grad():
+            return float((self.phi / self.temperature).softmax(0).amax(0).mean())
 
 
 def mixed_mse(activations: Sequence[Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,18 @@ class Method(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def loss(self, batch: tuple[Any, Any, Any]) -> Tensor: ...
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Global draws come from a stream of their own, and go on after it as if there was none.
+
+    Data of the same seed do not come from it: a first layer would be made of the numbers that made
+    the task.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(2**31 + seed)
+        yield
 
 
 def take(data: Any, rows: Tensor) -> Any:

@@ -32,6 +32,7 @@ BATCH, INNER_STEPS, STUDENT_STEPS = 24, 96, 24
 META_LEARNING_RATE, LEARNING_RATE = 5e-4, 1e-3
 INNER_MOMENTUM, INNER_WEIGHT_DECAY = 0.75, 1e-8
 TRAINING_SEED, TEST_SEED, HELD_OUT_SEED = 0, 1, 2
+ABLATION_SEED = 10**6
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ def train(run: Run, folder: Path, log: Callable[[int, dict[str, float]], None]) 
     }
     sets = {name: RewardModel(*(t.to(run.device) for t in data)) for name, data in sets.items()}
     generator = torch.Generator().manual_seed(run.seed)
-    data = _ablated(sets["training"], run.ablation, generator)
+    # Draws of their own: the split and the batches are those of the run without ablation.
+    data = _ablated(
+        sets["training"], run.ablation, torch.Generator().manual_seed(ABLATION_SEED + run.seed)
+    )
     errors: dict[str, list[float]] = {name: [] for name in sets}
     diverged = None
     device = torch.device(run.device)

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +30,14 @@ class Cell:
     run: Any
     record: Record
     made: dict[str, Any]
+
+
+def alike(cells: Sequence[Cell]) -> list[Cell]:
+    """Those of the settings that most of them have; means over several settings are of nothing."""
+    found: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[json.dumps(cell.run.settings, sort_keys=True)].append(cell)
+    return max(found.values(), key=len, default=[])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .._checks import Diverged
 from ..privileged import LDT, FixedTeacher, NoTeacher, Seeds, each
 from ..unroll import Adam
-from ._loop import Method, Split, meta_steps, steps
+from ._loop import Method, Split, initial_weights, meta_steps, steps
 from ._study import Log, Record
 
 Candidate = Literal["no_teacher", "fixed_teacher", "ldt"]
@@ -63,15 +63,15 @@ class Problem(NamedTuple):
     """A task, stacked over seeds.
 
     Args:
-        students, teachers: one per seed.
+        student, teacher: make one, with initial weights from global random draws.
         data: (x, x*, y), tensors ``[rows, S, ...]``.
         test: the same.
         label_loss, teaching_loss: of one seed.
         score: ``score(prediction, y)`` of one seed's test rows → scalar.
     """
 
-    students: Sequence[nn.Module]
-    teachers: Sequence[nn.Module]
+    student: Callable[[], nn.Module]
+    teacher: Callable[[], nn.Module]
     data: tuple[Tensor, Tensor, Tensor]
     test: tuple[Tensor, Tensor, Tensor]
     label_loss: Callable[[Any, Any], Tensor]
@@ -100,7 +100,7 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
 
     Args:
         run: the numbers.
-        make: draws the problem; global random draws (initial weights) are seeded around it.
+        make: draws the problem.
         log: called after every meta-step.
 
     Returns:
@@ -108,12 +108,11 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
         seed, after any of them; CPU ``seconds``.
     """
     began = time.process_time()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seeds[0])
-        problem = make()
+    problem = make()
     device = run.device
-    student = Seeds(problem.students).to(device)
-    teacher = Seeds(problem.teachers).to(device)
+    with initial_weights(run.seeds[0]):
+        student = Seeds([problem.student() for _ in run.seeds]).to(device)
+        teacher = Seeds([problem.teacher() for _ in run.seeds]).to(device)
     x, x_star, y = (t.to(device) for t in problem.data)
     data = x, x_star, y
     x_test, _, y_test = (t.to(device) for t in problem.test)

@@ -72,12 +72,16 @@ class RewardScale:
             ],
             axis=2,
         )
-        bins = (self.place(rollouts.label) * self.bins).astype(np.int64)
         return RewardModel(
             torch.as_tensor(x, dtype=torch.float32),
             torch.as_tensor(x_star, dtype=torch.float32).transpose(1, 2).contiguous(),
-            torch.as_tensor(np.minimum(bins, self.bins - 1)),
+            self.label(rollouts.label),
         )
+
+    def label(self, returns: Array) -> Tensor:
+        """Returns → their bins, ``[n]``."""
+        bins = (self.place(returns) * self.bins).astype(np.int64)
+        return torch.as_tensor(np.minimum(bins, self.bins - 1))
 
     def place(self, returns: Array) -> Array:
         """ψ: returns → their places in [0, 1] among the training returns, ``[n]``."""
