@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._checks import check_integer
 from ._canvas import Canvas, Colour, Point
 from ._trajectories import Trajectories
-from ._worlds import SKIP, Run, runs_of
+from ._worlds import EVERY, Run, runs_of
 
 if TYPE_CHECKING:
     import pymunk
@@ -70,6 +70,7 @@ def funnel_board(
     perturbed: bool = False,
     rows: int = 6,
     pixels: int = 6,
+    every: int = EVERY,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trajectories:
@@ -99,6 +100,7 @@ def funnel_board(
         rows: 1 to 6. Of fewer, those at the top are missing, and frames are less high.
         pixels: per unit of length. 6 are the paper's frames, 126 high and 75 wide; 3 make
             63 × 38.
+        every: steps of the simulation from frame to frame; the paper has 3.
         jobs: processes; more than one go through joblib.
         progress: ``progress(done, count)``, called here after every few trajectories.
 
@@ -121,14 +123,17 @@ def funnel_board(
         seed=seed,
         perturbed=perturbed,
         pixels=pixels,
+        every=every,
         jobs=jobs,
         progress=progress,
     )
 
 
-def _run(generator: Generator, perturbed: bool, pixels: int, rows: int) -> Run | None:
+def _run(
+    generator: Generator, *, perturbed: bool, pixels: int, every: int, rows: int
+) -> Run | None:
     board = draw_board(generator, perturbed, rows)
-    fallen = fall(board, 0.05 if perturbed else 0.2)
+    fallen = fall(board, 0.05 if perturbed else 0.2, every)
     if fallen is None:
         return None
     path, landed = fallen
@@ -198,13 +203,13 @@ def _funnel(generator: Generator, middle: Point, restitution: float) -> Obstacle
     return Obstacle(pieces, BLACK, friction=0.5, restitution=restitution)
 
 
-def fall(board: Board, restitution: float) -> tuple[list[Point], float] | None:
+def fall(board: Board, restitution: float, every: int = EVERY) -> tuple[list[Point], float] | None:
     """Where the ball is in each frame, and where along the floor it lands; None if it does not."""
     space, ball = _space(board, restitution)
     path: list[Point] = [board.start]
     landed: float | None = None
     steps = 0
-    while landed is None or steps % SKIP:
+    while landed is None or steps % every:
         if steps == MOST_STEPS and landed is None:
             return None
         before = ball.position
@@ -217,7 +222,7 @@ def fall(board: Board, restitution: float) -> tuple[list[Point], float] | None:
         if landed is None and y <= FLOOR:
             share = (before.y - FLOOR) / (before.y - y)
             landed = before.x + share * (x - before.x)
-        if steps % SKIP == 0:
+        if steps % every == 0:
             path.append((x, y))
     return path, landed
 

@@ -14,7 +14,7 @@ from .._checks import check_integer
 from ._building import Room, draw_rooms, walls
 from ._canvas import Canvas, Colour, Point
 from ._trajectories import Trajectories
-from ._worlds import SKIP, Run, runs_of
+from ._worlds import EVERY, Run, runs_of
 
 if TYPE_CHECKING:
     import pymunk
@@ -41,6 +41,7 @@ def room_runner(
     perturbed: bool = False,
     side: int = 16,
     pixels: int = 4,
+    every: int = EVERY,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trajectories:
@@ -69,6 +70,7 @@ def room_runner(
         perturbed: see above.
         side: cells along each side of the building, 8 or more; the smaller, the shorter the ways.
         pixels: along a cell. 4 are the paper's frames of 64 × 64; 2 make 32 × 32.
+        every: steps of the simulation from frame to frame; the paper has 3.
         jobs: processes; more than one go through joblib.
         progress: ``progress(done, count)``, called here after every few trajectories.
 
@@ -91,17 +93,20 @@ def room_runner(
         seed=seed,
         perturbed=perturbed,
         pixels=pixels,
+        every=every,
         jobs=jobs,
         progress=progress,
     )
 
 
-def _run(generator: Generator, perturbed: bool, pixels: int, side: int) -> Run | None:
+def _run(
+    generator: Generator, *, perturbed: bool, pixels: int, every: int, side: int
+) -> Run | None:
     rooms = draw_rooms(generator, side)
     if len(rooms[0].behind) < 2:  # There was no place for a decoy.
         return None
     label = int(generator.integers(2))
-    path = walk(rooms, generator, perturbed)
+    path = walk(rooms, generator, perturbed, every)
     if path is None:
         return None
     return Run(draw(rooms, label, path, pixels, side), np.array(path), label)
@@ -138,7 +143,9 @@ def _corners(middle: Point, width: float, height: float) -> list[Point]:
     ]
 
 
-def walk(rooms: list[Room], generator: Generator, perturbed: bool) -> list[Point] | None:
+def walk(
+    rooms: list[Room], generator: Generator, perturbed: bool, every: int = EVERY
+) -> list[Point] | None:
     """Where the runner is in each frame, or None if it takes too long."""
     space, runner = _space(rooms)
     owner = {cell: room for room in rooms for cell in room.cells()}
@@ -146,7 +153,7 @@ def walk(rooms: list[Room], generator: Generator, perturbed: bool) -> list[Point
     force = DIRECT
     path: list[Point] = [(runner.position.x, runner.position.y)]
     steps, end = 0, None
-    while end is None or steps < end or steps % SKIP:
+    while end is None or steps < end or steps % every:
         x, y = runner.position
         room = owner[int(x), int(y)]
         if room is not here:
@@ -167,7 +174,7 @@ def walk(rooms: list[Room], generator: Generator, perturbed: bool) -> list[Point
                 end = steps + AFTER
             elif steps == MOST_STEPS:
                 return None
-        if steps % SKIP == 0:
+        if steps % every == 0:
             path.append((x, y))
     return path
 

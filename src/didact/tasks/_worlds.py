@@ -16,7 +16,7 @@ from ._parallel import in_processes
 from ._trajectories import Trajectories
 
 CHUNK = 10
-SKIP = 3
+EVERY = 3
 """Every third step of a simulation is a frame."""
 
 
@@ -28,29 +28,36 @@ class Run(NamedTuple):
     label: int
 
 
-World = Callable[[Generator, bool, int], Run | None]
-"""Generator, perturbed, pixels ↦ a trajectory, or None where it is to be drawn anew."""
+World = Callable[[Generator], Run | None]
+"""A trajectory, or None where it is to be drawn anew."""
 
 
 def runs_of(
-    world: World,
+    world: Callable[..., Run | None],
     count: int,
     *,
     seed: int,
     perturbed: bool,
     pixels: int,
+    every: int,
     jobs: int,
     progress: Callable[[int, int], None] | None,
 ) -> Trajectories:
-    """``count`` trajectories; i and its k-th attempt are seeded by (seed, i, k) alone."""
+    """``count`` trajectories; i and its k-th attempt are seeded by (seed, i, k) alone.
+
+    ``world(generator, *, perturbed, pixels, every)`` draws one, or None where it is to be drawn
+    anew.
+    """
     check_integer("count", count)
     check_integer("seed", seed, at_least=0)
     check_choice("perturbed", perturbed, (False, True))
     check_integer("pixels", pixels, at_least=2)
+    check_integer("every", every)
     check_integer("jobs", jobs)
     need("skips", "pymunk", *(["joblib"] if jobs > 1 else []))
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    run = partial(_chunk, world, seed, perturbed, pixels)
+    told = {"perturbed": perturbed, "pixels": pixels, "every": every}
+    run = partial(_chunk, partial(world, **told), seed)
     parts: list[Trajectories] = []
     done = 0
     with in_processes(run, chunks, jobs, "skips") as results:
@@ -62,10 +69,8 @@ def runs_of(
     return Trajectories(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _chunk(
-    world: World, seed: int, perturbed: bool, pixels: int, rows: range
-) -> list[NDArray[np.generic]]:
-    runs, draws = zip(*(_kept(world, seed, perturbed, pixels, i) for i in rows), strict=True)
+def _chunk(world: World, seed: int, rows: range) -> list[NDArray[np.generic]]:
+    runs, draws = zip(*(_kept(world, seed, i) for i in rows), strict=True)
     return [
         np.concatenate([run.frames for run in runs]),
         np.concatenate([run.positions for run in runs]),
@@ -75,11 +80,11 @@ def _chunk(
     ]
 
 
-def _kept(world: World, seed: int, perturbed: bool, pixels: int, i: int) -> tuple[Run, int]:
+def _kept(world: World, seed: int, i: int) -> tuple[Run, int]:
     draw = 0
     while True:
         generator = np.random.default_rng(SeedSequence(seed, spawn_key=(i, draw)))
-        run = world(generator, perturbed, pixels)
+        run = world(generator)
         draw += 1
         if run is not None:
             return run, draw

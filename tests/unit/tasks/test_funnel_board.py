@@ -234,6 +234,7 @@ def test_a_missing_package_says_what_to_install(
         ({"seed": -1}, "`seed` should be an integer of at least 0"),
         ({"perturbed": "yes"}, "`perturbed` should be one of False, True"),
         ({"pixels": 1}, "`pixels` should be an integer of at least 2"),
+        ({"every": 0}, "`every` should be a positive integer"),
         ({"jobs": 0}, "`jobs` should be a positive integer"),
     ],
 )
@@ -258,3 +259,14 @@ def test_a_board_of_fewer_rows_is_cut_at_the_top(rows: int) -> None:
     assert torch.equal(*edges)
     with pytest.raises(InvalidInput, match="`rows` should be a positive integer, at most 6"):
         funnel_board(1, rows=7)
+
+
+def test_frames_may_follow_closer(standard: Trajectories) -> None:
+    data = funnel_board(20, seed=11, every=1)
+    assert funnel_label(data.last).argmax(1).tolist() == data.labels.tolist()
+    start = end = 0
+    for few, many in zip(standard.lengths[:20].tolist(), data.lengths.tolist(), strict=True):
+        closer = data.positions[start : start + many]
+        assert torch.equal(closer[::3][:few], standard.positions[end : end + few][: -(-many // 3)])
+        assert 0 <= 3 * (few - 1) - (many - 1) <= 2
+        start, end = start + many, end + few

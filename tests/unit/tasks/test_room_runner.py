@@ -242,6 +242,7 @@ def test_what_is_no_frame_is_refused(change: dict[str, torch.Tensor], rule: str)
         ({"seed": 1.5}, "`seed` should be an integer of at least 0"),
         ({"perturbed": None}, "`perturbed` should be one of False, True"),
         ({"pixels": 0}, "`pixels` should be an integer of at least 2"),
+        ({"every": 0}, "`every` should be a positive integer"),
         ({"jobs": 0}, "`jobs` should be a positive integer"),
     ],
 )
@@ -259,3 +260,14 @@ def test_a_smaller_building_is_the_same_game() -> None:
     assert all(0 <= x < 8 and 0 <= y < 8 for room in rooms for x, y in room.cells())
     with pytest.raises(InvalidInput, match="`side` should be an integer of at least 8"):
         room_runner(1, side=7)
+
+
+def test_frames_may_follow_closer(standard: Trajectories) -> None:
+    data = room_runner(20, seed=11, every=1)
+    assert room_label(data.last, data.first).argmax(1).tolist() == data.labels.tolist()
+    start = end = 0
+    for few, many in zip(standard.lengths[:20].tolist(), data.lengths.tolist(), strict=True):
+        closer = data.positions[start : start + many]
+        assert torch.equal(closer[::3][:few], standard.positions[end : end + few][: -(-many // 3)])
+        assert 0 <= 3 * (few - 1) - (many - 1) <= 2
+        start, end = start + many, end + few
