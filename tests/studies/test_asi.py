@@ -189,8 +189,8 @@ def test_a_driven_model_keeps_the_time_and_stops_at_the_end(
 
 def test_perturbed_dynamics_come_first_and_every_trajectory_once_an_epoch() -> None:
     run = Run(
-        "room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=8, every=3, trajectories=5, epochs=3,
-        switch=2,
+        "room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=8, every=3, trajectories=5,
+        epochs=3, switch=2,
     )  # fmt: skip
     batches = list(_batches(run, seeded()))
     assert [perturbed for _, perturbed in batches] == [True] * 6 + [False] * 3
@@ -229,8 +229,8 @@ def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> No
 def test_a_run_is_reproducible_and_counts(method: Any, tmp_path: Any) -> None:
     settings = {**SETTINGS, "horizon": 20, "exploration": 2, "steps": 12}
     run = Run(
-        "room-runner", method, settings, seed=1, pixels=2, extent=16, every=3, trajectories=2, validation=2,
-        epochs=2, looks=2,
+        "room-runner", method, settings, seed=1, pixels=2, extent=16, every=3, trajectories=2,
+        validation=2, epochs=2, looks=2,
     )  # fmt: skip
     logged: list[int] = []
     first = train(run, tmp_path, lambda step, values: logged.append(step))
