@@ -82,7 +82,7 @@ class Config:
     """Test examples, which choose nothing."""
     held_out_rollouts: int = 4000
     """Examples that choose settings and epochs; the paper chose them on its test set."""
-    more_weights: tuple[float, ...] = (8.0, 16.0, 32.0)
+    more_weights: tuple[float, ...] = (8.0, 16.0, 32.0, 64.0, 128.0)
     """Weights of the auxiliary task beyond table 3, whose largest was best."""
     grid: bool = False
     """Try all of LDT's table 4; otherwise table 5, as it is, with α = 100 and β₁ = 0.9, and with
