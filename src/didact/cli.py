@@ -359,7 +359,10 @@ def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     plot = parts.add_parser("plot", allow_abbrev=False, help="draw a study's figures")
     plot.add_argument("name", metavar="NAME")
     plot.set_defaults(run=_study_plot, again="the same command draws what is missing.")
-    table = parts.add_parser("table", allow_abbrev=False, help="all tables on one page")
+    table = parts.add_parser(
+        "table", allow_abbrev=False, help="write all tables to one page, or show one study's"
+    )
+    table.add_argument("name", metavar="NAME", nargs="?")
     table.set_defaults(run=_study_table, again="nothing was written.")
     for part in (run, plot, table):
         part.add_argument("--out", default="results", metavar="DIR", help="default: results")
@@ -390,19 +393,27 @@ def _study_run(options: argparse.Namespace, command: str) -> None:
         backend=options.backend,
     )
     print(study.table(study.cells(options.out)))
+    print(f"\nRecords: {os.path.join(options.out, study.folder)}")
 
 
 def _study_plot(options: argparse.Namespace, command: str) -> None:
     from .studies import STUDIES, find, plot_study
 
-    for path in plot_study(find(options.name, STUDIES), options.out):
+    drawn = plot_study(find(options.name, STUDIES), options.out)
+    for path in drawn:
         print(path)
+    if not drawn:
+        print(f"Nothing to draw: no run of {options.name} is finished in {options.out}.")
 
 
 def _study_table(options: argparse.Namespace, command: str) -> None:
-    from .studies import STUDIES, write_tables
+    from .studies import STUDIES, find, write_tables
 
-    print(write_tables(STUDIES, options.out))
+    if options.name is None:
+        print(write_tables(STUDIES, options.out))
+    else:
+        study = find(options.name, STUDIES)
+        print(study.table(study.cells(options.out)))
 
 
 if __name__ == "__main__":

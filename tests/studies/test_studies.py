@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from didact import InvalidInput
+from didact import DidactError, InvalidInput
 from didact.studies import (
     STUDIES,
     Study,
@@ -18,6 +20,7 @@ from didact.studies import (
     run_study,
     write_tables,
 )
+from didact.studies._study import alike
 
 NAMES = [study.name for study in STUDIES]
 
@@ -54,8 +57,9 @@ def test_a_study_runs_resumes_and_shows(
     ]
     page = write_tables(STUDIES, tmp_path).read_text()
     assert study.table(cells) in page
-    assert page.count("*Not run.*") == sum(not other.cells(tmp_path) for other in STUDIES)
-    assert f"{len(cells)} cells" in page
+    own = [sum(other.own(cell.run) for cell in other.cells(tmp_path)) for other in STUDIES]
+    assert page.count("*Not run.*") == own.count(0)
+    assert f"`didact study run {study.name}`: {own[STUDIES.index(study)]} cells" in page
     assert f"{study.name}, round" in capsys.readouterr().err
 
 
@@ -98,6 +102,91 @@ def test_no_cells_no_figures(tmp_path: Path) -> None:
         assert study.cells(tmp_path) == []
         assert plot_study(study, tmp_path) == []
         assert study.table([]).startswith("|")
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda text: text[: len(text) // 2], "is not JSON"),
+        (lambda text: "", "is not JSON"),
+        (lambda text: "[]", "is not the record of a run"),
+        (lambda text: text.replace('"made"', '"mode"'), "is not the record of a run"),
+        (lambda text: text.replace('"meta_steps"', '"steps"'), "is not the record of a run"),
+        (lambda text: text.replace('"version": 2', '"version": "2"'), None),
+        (
+            lambda text: text.replace('"dimension": 16', '"dimension": 17'),
+            "not the record of a run",
+        ),
+    ],
+)
+def test_a_file_that_is_no_record_is_named(change: Any, rule: str | None, tmp_path: Path) -> None:
+    study = find("ldt-task-a", STUDIES)
+    run_study(study, study.smoke, tmp_path, jobs=1)
+    whole = len(study.cells(tmp_path))
+    path = sorted((tmp_path / study.folder).glob("*.json"))[0]
+    path.write_text(change(path.read_text()))
+    if rule is None:
+        assert (len(study.cells(tmp_path)), study.outdated(tmp_path)) == (whole - 1, 1)
+        assert "1 records of another version" in write_tables([study], tmp_path).read_text()
+        return
+    with pytest.raises(InvalidInput, match=rule) as raised:
+        study.cells(tmp_path)
+    assert path.name in str(raised.value)
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    study = find("ldt-task-a", STUDIES)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DidactError, match=r"Cannot use the folder .*file"):
+        run_study(study, study.smoke, tmp_path / "file", jobs=1)
+    with pytest.raises(DidactError, match="Cannot write"):
+        write_tables([study], tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "rule"),
+    [
+        ("ldt-task-a", ["--seeds", "0"], "`--seeds` should be at least 1. Found 0"),
+        ("ldt-task-a", ["--sizes", "-3"], "`--sizes` should be at least 1. Found -3"),
+        ("ldt-task-a", ["--meta-steps", "0"], "`--meta-steps` should be at least 1"),
+        ("ldt-task-a", ["--dimensions", "8", "0"], "`--dimensions` should be at least 1"),
+        ("ldt-task-a", ["--methods"], "`--methods` should have a value. Found none"),
+        ("asi-curves", ["--trials", "-1"], "`--trials` should be at least 0"),
+    ],
+)
+def test_counts_that_are_none_are_refused(name: str, numbers: list[str], rule: str) -> None:
+    with pytest.raises(InvalidInput, match=rule):
+        config_of(find(name, STUDIES), "default", numbers)
+
+
+def test_a_part_with_fewer_rows_than_a_batch_is_refused(tmp_path: Path) -> None:
+    study = find("ldt-task-a", STUDIES)
+    few = dataclasses.replace(study.smoke, least=8, most=8)
+    with pytest.raises(InvalidInput, match=r"enough for a batch of 16.*Found '6 of 8 rows'"):
+        run_study(study, few, tmp_path, jobs=1)
+    with pytest.raises(InvalidInput, match=r"`least` should be at most `most` = 8\. Found 9"):
+        run_study(study, dataclasses.replace(few, least=9), tmp_path, jobs=1)
+
+
+def test_a_table_is_of_one_size_and_no_seed_counts_twice(tmp_path: Path) -> None:
+    study = find("ldt-task-a", STUDIES)
+    for changes in ({}, {"seeds": 3}, {"meta_steps": 3, "least": 96}):
+        run_study(study, dataclasses.replace(study.smoke, **changes), tmp_path, jobs=1)
+    cells = study.cells(tmp_path)
+    assert len(cells) == 6
+    assert {(len(cell.run.seeds), cell.run.meta_steps) for cell in alike(cells, "method")} == {
+        (3, 2)
+    }
+    assert [line.split("|")[1:4] for line in study.table(cells).splitlines()[2:]] == [
+        [" 16 ", " 64 ", " 3 "]
+    ]
+
+
+def test_the_page_of_results_is_what_the_records_give(tmp_path: Path) -> None:
+    results = Path(__file__).parents[2] / "results"
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns("shared"))
+    assert write_tables(STUDIES, copy).read_text() == (results / "README.md").read_text()
 
 
 def test_the_loss_of_life_is_the_distance_from_the_mixtures() -> None:

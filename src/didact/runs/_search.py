@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,12 +115,13 @@ def searching(
             ``postgresql://user@host/database`` (to look at them with Optuna's dashboard, say).
         name: of the search in the database.
         shared: go on with what the database holds, beside other processes and machines, until
-            ``trials`` are done or running in all. A trial whose process shows no sign of life for
+            ``trials`` are done in all. A trial whose process shows no sign of life for
             two minutes is asked for again. What is asked then depends on who was first. Otherwise
             the database is written anew.
 
     Yields:
-        Settings to evaluate; ``send`` their values, one each, for the next batch.
+        Settings to evaluate; ``send`` their values, one each, for the next batch. Of a shared
+        search none, a second later, while others are at the last ones.
 
     Returns:
         All trials, by number, as the value of ``StopIteration``; of a shared search those of all.
@@ -154,7 +156,7 @@ def searching(
             with _quiet(), memory.alone():
                 memory.bury()
                 begun = len(_in(study, "COMPLETE", "PRUNED", "RUNNING"))
-                if begun >= trials:
+                if begun >= trials and not (shared and _in(study, "RUNNING")):
                     break
                 study.sampler = optuna.samplers.TPESampler(
                     # Seeded anew by place: a running sampler's state would depend on history.
@@ -162,7 +164,9 @@ def searching(
                     multivariate=True,
                     constant_liar=True,
                 )
-                asked = [study.ask(ranges) for _ in range(min(batch, trials - begun))]
+                asked = [study.ask(ranges) for _ in range(max(0, min(batch, trials - begun)))]
+            if not asked:
+                time.sleep(WAIT)
             with memory.alive(asked):
                 values = yield [decoded(trial.params, space) for trial in asked]
             if len(values) != len(asked):
@@ -198,6 +202,8 @@ def _value(trial: optuna.trial.FrozenTrial) -> float:
     return math.inf if trial.values is None else float(trial.values[0])
 
 
+WAIT = 1.0
+"""Seconds between two looks at what other processes have not finished."""
 Together = Generator[
     dict[str, list[Settings]], Mapping[str, Sequence[float]], dict[str, list[Trial]]
 ]
@@ -221,10 +227,15 @@ def together(searches: Mapping[str, Searching]) -> Together:
         >>> {name: len(batch) for name, batch in next(asking).items()}
         {'a': 2, 'b': 2}
     """
-    batches = {name: next(search) for name, search in searches.items()}
+    batches: dict[str, list[Settings]] = {}
     tried: dict[str, list[Trial]] = {}
+    for name, search in searches.items():
+        try:
+            batches[name] = next(search)
+        except StopIteration as ended:  # Other processes have asked for all.
+            tried[name] = ended.value
     while batches:
-        values = yield dict(batches)
+        values = (yield dict(batches)) if any(batches.values()) else dict.fromkeys(batches, ())
         for name in list(batches):
             try:
                 batches[name] = searches[name].send(values[name])

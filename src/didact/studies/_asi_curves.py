@@ -160,4 +160,5 @@ study = Study(
     table=table,
     plot=plot,
     records="asi",
+    own=lambda run: run.method in ("asi", "fixed"),
 )

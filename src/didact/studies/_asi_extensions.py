@@ -99,4 +99,5 @@ study = Study(
     table=table,
     plot=plot,
     records="asi",
+    own=lambda run: run.method not in ("asi", "fixed"),
 )

@@ -160,26 +160,21 @@ def finals(
 
     Of several sizes the one with the most cells, of several settings that with the most seeds.
     """
-    worlds: dict[str, dict[Any, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    worlds: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         run = cell.run
-        if labels and label_of(run) not in labels:
-            continue
-        if run.seed < SEARCH_SEED and bool(run.switch) == switched:
-            size = (
-                run.extent, run.every, run.pixels, run.trajectories, run.epochs, run.validation,
-                run.looks, run.switch,
-            )  # fmt: skip
-            worlds[run.world][size].append(cell)
+        wanted = not labels or label_of(run) in labels
+        if wanted and run.seed < SEARCH_SEED and bool(run.switch) == switched:
+            worlds[run.world].append(cell)
     found: dict[str, dict[str, list[Cell]]] = {}
-    for world, sizes in sorted(worlds.items(), reverse=True):
-        best = max(sizes, key=lambda size: (len(sizes[size]), size))
+    for world, every in sorted(worlds.items(), reverse=True):
         groups: dict[str, list[Cell]] = defaultdict(list)
-        for cell in sizes[best]:
+        for cell in alike(every, "method", "settings", "seed"):
             groups[label_of(cell.run)].append(cell)
         found[world] = {}
         for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
-            found[world][label] = sorted(alike(groups[label]), key=lambda cell: cell.run.seed)
+            same = alike(groups[label], "seed")
+            found[world][label] = sorted(same, key=lambda cell: cell.run.seed)
     return found
 
 

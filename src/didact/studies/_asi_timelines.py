@@ -184,4 +184,5 @@ study = Study(
     table=table,
     plot=plot,
     records="asi",
+    own=lambda run: run.method in ("asi", "fixed"),
 )

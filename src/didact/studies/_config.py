@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 from .._checks import InvalidInput, extra
@@ -32,11 +33,14 @@ def config_of(study: Study, size: Size, numbers: Sequence[str]) -> Any:
         study: which.
         size: where the numbers start from.
         numbers: such as ``["--seeds", "2"]``; ``["--help"]`` prints them all and exits.
+
+    Raises:
+        InvalidInput: naming an option that is no count, or has no value.
     """
     start = {"smoke": study.smoke, "default": study.config(), "full": study.full}[size]
     with extra("studies"):
         import tyro
-    return tyro.cli(
+    config = tyro.cli(
         study.config,
         args=list(numbers),
         default=start,
@@ -45,3 +49,21 @@ def config_of(study: Study, size: Size, numbers: Sequence[str]) -> Any:
         "--out.",
         config=(tyro.conf.FlagConversionOff,),
     )
+    for field in fields(config):
+        sizes = [getattr(known, field.name) for known in (study.smoke, study.config(), study.full)]
+        _check(f"--{field.name.replace('_', '-')}", getattr(config, field.name), sizes)
+    return config
+
+
+def _check(option: str, value: Any, sizes: Sequence[Any]) -> None:
+    """Counts and lists are as large as the study's own are, which is 1 for most."""
+    if isinstance(value, tuple):
+        if not value and all(sizes):
+            raise InvalidInput(f"Option `{option}` should have a value. Found none.")
+        sizes = [each for size in sizes for each in size]
+        for each in value:
+            _check(option, each, sizes)
+    elif type(value) is int and sizes:
+        least = min(1, *sizes)
+        if value < least:
+            raise InvalidInput(f"Option `{option}` should be at least {least}. Found {value}.")

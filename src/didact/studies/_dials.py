@@ -30,7 +30,7 @@ from ..tasks import Dials, dials
 from ..unroll import SGD
 from ._loop import Split, initial_weights, meta_steps, steps, take
 from ._numbers import markdown, mean
-from ._study import Cell, Log, Record, Rounds, Study
+from ._study import Cell, Log, Record, Rounds, Study, alike
 from ._toy import perceptron, stacked
 
 Candidate = Literal["no_teacher", "auxiliary", "generalised_distillation", "tram", "ldt"]
@@ -269,11 +269,9 @@ def _course(
 
 def _chosen(cells: Sequence[Cell]) -> dict[tuple[str, float, float], list[float]]:
     """Test errors by method and dials, of the weight that was best on validation rows."""
-    size = max(((cell.run.epochs, cell.run.rows) for cell in cells), default=(0, 0))
     tried: dict[tuple[str, float, float], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if (cell.run.epochs, cell.run.rows) == size:
-            tried[cell.run.method, cell.run.star_from_x, cell.run.luck_in_star].append(cell)
+    for cell in alike(cells, "method", "weight", "star_from_x", "luck_in_star"):
+        tried[cell.run.method, cell.run.star_from_x, cell.run.luck_in_star].append(cell)
     return {
         place: min(found, key=lambda cell: sum(cell.record["validation"])).record["test"]
         for place, found in tried.items()

@@ -61,7 +61,7 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
         if cell.run.method != "auxiliary":
             what = cell.run.ablation or whole.LABELS[cell.run.method]
             found[cell.run.environment, what].append(cell)
-    return {place: alike(same) for place, same in found.items()}
+    return {place: alike(same, "seed") for place, same in found.items()}
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -79,7 +79,7 @@ def table(cells: Sequence[Cell]) -> str:
                 [
                     environment,
                     name,
-                    f"{len(runs)} of {FULL.seeds}",
+                    str(len(runs)),
                     whole.trouble(runs),
                     f"{honest:.3g}",
                     f"{least:.3g}",
@@ -140,4 +140,5 @@ study = Study(
     table=table,
     plot=plot,
     records=whole.RECORDS,
+    own=lambda run: bool(run.ablation),
 )  # fmt: skip

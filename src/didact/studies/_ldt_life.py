@@ -304,12 +304,11 @@ def _accuracy(student: nn.Module, part: Life) -> float:
 def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
     """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
     found: dict[tuple[str, int], list[Cell]] = defaultdict(list)
-    longest = max((cell.run.epochs for cell in cells), default=0)
-    for cell in cells:
-        if cell.run.seed < SEARCH_SEED and cell.run.epochs == longest:
-            found[cell.run.method, cell.run.rows].append(cell)
+    ended = [cell for cell in cells if cell.run.seed < SEARCH_SEED]
+    for cell in alike(ended, "method", "rows", "settings", "seed"):
+        found[cell.run.method, cell.run.rows].append(cell)
     return {
-        place: [chosen(cell.record) for cell in alike(same) if cell.record["test"]]
+        place: [chosen(cell.record) for cell in alike(same, "seed") if cell.record["test"]]
         for place, same in found.items()
     }
 

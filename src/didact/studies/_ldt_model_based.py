@@ -22,7 +22,7 @@ from ._loop import Split, initial_weights
 from ._nets import RewardStudent
 from ._numbers import markdown, mean
 from ._robots import BINS, DEPTH, HELD_OUT_SEED, TEST_SEED, TRAINING_SEED, WIDTH, rollouts_of
-from ._study import Cell, Log, Record, Rounds, Study
+from ._study import Cell, Log, Record, Rounds, Study, alike
 
 Form = Literal["trajectories", "pairs"]
 
@@ -185,11 +185,9 @@ def _error(model: nn.Module, part: _Steps, scale: RewardScale) -> float:
 
 
 def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    size = max(((cell.run.epochs, cell.run.rollouts) for cell in cells), default=(0, 0))
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if (cell.run.epochs, cell.run.rollouts) == size:
-            found[cell.run.environment, cell.run.form].append(cell)
+    for cell in alike(cells, "environment", "form", "seed"):
+        found[cell.run.environment, cell.run.form].append(cell)
     return found
 
 
@@ -205,7 +203,7 @@ def table(cells: Sequence[Cell]) -> str:
             stopped = sum(cell.record["diverged"] is not None for cell in runs)
             rows.append(
                 [
-                    environment, form, f"{len(runs)} of {FULL.seeds}", str(stopped),
+                    environment, form, str(len(runs)), str(stopped),
                     f"{honest:.3g}", f"{least:.3g}", f"{ends:.3g}",
                     f"{paper['no_teacher']:.3g}", f"{paper['ldt']:.3g}",
                 ]

@@ -167,21 +167,20 @@ def chosen(record: Record) -> float:
 
 
 def final(cells: Sequence[Cell]) -> list[Cell]:
-    """Final runs of the largest size that was run."""
-    return [cell for cell in largest(cells) if cell.run.seed != SEARCH_SEED]
+    """Final runs of one size."""
+    return [cell for cell in sized(cells) if cell.run.seed != SEARCH_SEED]
 
 
-def largest(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of the largest size that was run."""
-    size = max(((cell.run.epochs, cell.run.rollouts) for cell in cells), default=(0, 0))
-    return [cell for cell in cells if (cell.run.epochs, cell.run.rollouts) == size]
+def sized(cells: Sequence[Cell]) -> list[Cell]:
+    """Those of one size."""
+    return alike(cells, "environment", "method", "settings", "seed", "ablation")
 
 
 def tried(cells: Sequence[Cell], environment: Environment, method: Candidate) -> str:
     """How many settings, of how many in the full study."""
     found = {
         repr(cell.run.settings)
-        for cell in largest(cells)
+        for cell in sized(cells)
         if cell.run.seed == SEARCH_SEED
         and (cell.run.environment, cell.run.method) == (environment, method)
     }
@@ -194,7 +193,7 @@ def by_method(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     for cell in final(cells):
         if not cell.run.ablation:
             found[cell.run.environment, cell.run.method].append(cell)
-    return {place: alike(same) for place, same in found.items()}
+    return {place: alike(same, "seed") for place, same in found.items()}
 
 
 def errors_of(runs: Sequence[Cell]) -> tuple[Mean, Mean]:
@@ -232,7 +231,7 @@ def table(cells: Sequence[Cell]) -> str:
             rows.append(
                 [
                     environment, LABELS[method], tried(cells, environment, method),
-                    f"{len(runs)} of {FULL.seeds}", trouble(runs), f"{honest:.3g}",
+                    str(len(runs)), trouble(runs), f"{honest:.3g}",
                     f"{theirs:.3g}", ratio, f"{paper[method]:.3g}",
                     f"{paper[method] / paper['no_teacher']:.2f}",
                 ]
@@ -297,4 +296,5 @@ study = Study(
     table=table,
     plot=plot,
     records=RECORDS,
+    own=lambda run: not run.ablation,
 )  # fmt: skip

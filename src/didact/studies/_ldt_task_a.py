@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._checks import invalid
 from ..privileged import mse
 from ..tasks import TaskA, task_a
 from ._numbers import markdown, mean
-from ._study import Cell, Log, Record, Rounds, Study
+from ._study import Cell, Log, Record, Rounds, Study, alike
 from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
 
 
@@ -78,6 +79,8 @@ class Student(nn.Module):
 
 def plan(config: Config, shared: Path) -> Rounds:
     """Every dimension, size and method, all seeds in one cell."""
+    if config.least > config.most:
+        raise invalid("least", f"at most `most` = {config.most}", config.least)
     sizes = np.geomspace(config.least, config.most, config.sizes).round().astype(int)
     yield [
         Run(
@@ -117,12 +120,10 @@ def train(run: Run, shared: Path, log: Log) -> Record:
 
 def _grid(cells: Sequence[Cell]) -> dict[tuple[str, int, int], list[float]]:
     found: dict[tuple[str, int, int], list[float]] = defaultdict(list)
-    longest = max((cell.run.meta_steps for cell in cells), default=0)
-    for cell in cells:
+    for cell in alike(cells, "method", "dimension", "rows", "resample"):
         run = cell.run
-        if run.meta_steps == longest:
-            method = run.method if run.resample else "kept"
-            found[method, run.dimension, run.rows] += cell.record["highest"]
+        method = run.method if run.resample else "kept"
+        found[method, run.dimension, run.rows] += cell.record["highest"]
     return found
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..privileged import kl
 from ..tasks import TaskB, task_b
 from ._numbers import markdown, mean
-from ._study import Cell, Log, Record, Rounds, Study
+from ._study import Cell, Log, Record, Rounds, Study, alike
 from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
 
 
@@ -118,10 +118,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
 
 def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
     found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
-    longest = max((cell.run.meta_steps for cell in cells), default=0)
-    for cell in cells:
-        if cell.run.meta_steps == longest:
-            found[cell.run.logit_scale, _label(cell.run)].append(cell)
+    for cell in alike(cells, "method", "logit_scale", "entropy", "resample"):
+        found[cell.run.logit_scale, _label(cell.run)].append(cell)
     return dict(sorted(found.items()))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from .._checks import invalid
 from .._params import tree_map
 from ..privileged import LDT
 
@@ -65,7 +66,17 @@ class Split:
         self.held, self.pool = order[:held], order[held:]
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Batches of the pool for ever, every row once before any comes again."""
+        """Batches of the pool for ever, every row once before any comes again.
+
+        Raises:
+            InvalidInput: if the pool has fewer rows than a batch.
+        """
+        if size > len(self.pool):
+            found = f"{len(self.pool)} of {self.rows} rows"
+            raise invalid("rows", f"enough for a batch of {size} on the student's side", found)
+        return self._walk(size)
+
+    def _walk(self, size: int) -> Iterator[Tensor]:
         while True:
             pool = self.pool
             order = pool[torch.randperm(len(pool), generator=self.generator).to(self.device)]

@@ -29,7 +29,7 @@ def plot_study(study: Study, out: str | os.PathLike[str]) -> list[Path]:
     from matplotlib import rc_context
 
     cells = study.cells(out)
-    if not cells:
+    if not any(study.own(cell.run) for cell in cells):
         return []
     written = []
     # Without a fixed salt and date every drawing is another file.
@@ -56,27 +56,29 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
     ]
     for study in studies:
         cells = study.cells(out)
+        own = [cell for cell in cells if study.own(cell.run)]
         parts += [f"## {study.name}", study.claim]
-        if not cells:
+        if old := study.outdated(out):
+            parts.append(f"{old} records of another version of the study's code are not shown.")
+        if not own:
             parts.append(f"*Not run.* `didact study run {study.name}`")
             continue
         home = Path(out) / study.folder
         figures = [*home.glob(f"{study.name}-*.svg"), *home.glob(f"{study.name}-*.gif")]
         made = Counter(
             f"{cell.made['processor']}, {cell.made['cores']} cores, torch {cell.made['torch']}"
-            for cell in cells
+            for cell in own
         )
-        days = sorted({cell.made["date"] for cell in cells})
-        seconds = sum(cell.record["seconds"] for cell in cells)
+        days = sorted({cell.made["date"] for cell in own})
+        seconds = sum(cell.record["seconds"] for cell in own)
         parts += [
             study.table(cells),
             *(f"![{path.stem}]({study.folder}/{path.name})" for path in sorted(figures)),
-            f"`didact study run {study.name}`: {len(cells)} cells, {seconds / 3600:.1f} hours of "
-            f"one core, {days[0]} to {days[-1]}. "
+            f"`didact study run {study.name}`: {len(own)} cells, {seconds / 3600:.2g} hours of "
+            f"one core, {' to '.join(sorted({days[0], days[-1]}))}. "
             + "; ".join(f"{count} on {where}" for where, count in made.most_common())
             + ".",
         ]
     path = Path(out) / "README.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, "\n\n".join(parts) + "\n")
     return path

@@ -32,7 +32,11 @@ def searched(
         All trials of each.
     """
     asking = together(searches)
-    batches = next(asking)
+    try:
+        batches = next(asking)
+    except StopIteration as ended:  # Other machines have tried all.
+        done: dict[str, list[Trial]] = ended.value
+        return done
     for first in count(seed, BATCH):
         runs = {
             (name, i): run(name, settings, first + i)

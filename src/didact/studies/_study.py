@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..runs import Backend, Progress, cores, run_cells
+from .._checks import DidactError, InvalidInput
+from ..runs import Backend, Progress, cores, key, read_json, run_cells
 
 Record = dict[str, Any]
 Log = Callable[[int, dict[str, float]], None]
@@ -32,12 +33,25 @@ class Cell:
     made: dict[str, Any]
 
 
-def alike(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of the settings that most of them have; means over several settings are of nothing."""
-    found: dict[str, list[Cell]] = defaultdict(list)
+def alike(cells: Sequence[Cell], *free: str) -> list[Cell]:
+    """Cells that differ in nothing but ``free``: of several kinds that with the most runs.
+
+    A mean over several sizes or settings is a mean of nothing.
+
+    Args:
+        cells: of one study.
+        free: fields of their runs that may differ, beside what does not change numbers.
+    """
+    apart = {*free, "compile", "device"}
+    kinds: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
-        found[json.dumps(cell.run.settings, sort_keys=True)].append(cell)
-    return max(found.values(), key=len, default=[])
+        same = {name: value for name, value in asdict(cell.run).items() if name not in apart}
+        kinds[json.dumps(same, sort_keys=True)].append(cell)
+
+    def runs(kind: list[Cell]) -> tuple[int, int]:
+        return len(kind), sum(len(getattr(cell.run, "seeds", [0])) for cell in kind)
+
+    return max(kinds.values(), key=runs, default=[])
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Study:
         plot: figures by name, from the finished cells; a film is a tensor ``[time, 3, height,
             width]``.
         records: folder of the cells, where studies share some; the study's name by default.
+        own: of the runs in that folder, those that are this study's and no other's.
     """
 
     name: str
@@ -77,6 +92,7 @@ class Study:
     table: Callable[[Sequence[Cell]], str]
     plot: Callable[[Sequence[Cell]], dict[str, Any]]
     records: str = ""
+    own: Callable[[Any], bool] = lambda run: True
 
     @property
     def folder(self) -> str:
@@ -88,15 +104,33 @@ class Study:
         return {"study": self.folder, "version": self.version, "run": asdict(run)}
 
     def cells(self, out: str | os.PathLike[str]) -> list[Cell]:
-        """All finished runs of this version in ``out``."""
-        found = []
+        """All finished runs of this version in ``out``.
+
+        Raises:
+            InvalidInput: naming a file that is no record of a run.
+        """
+        return [cell for cell in self._stored(out) if cell is not None]
+
+    def outdated(self, out: str | os.PathLike[str]) -> int:
+        """How many records in ``out`` are of another version."""
+        return sum(cell is None for cell in self._stored(out))
+
+    def _stored(self, out: str | os.PathLike[str]) -> Iterator[Cell | None]:
         for path in sorted((Path(out) / self.folder).glob("*.json")):
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["config"].get("version") == self.version:
-                record = dict(stored["record"])
+            stored = read_json(path)
+            try:
+                config, record = stored["config"], dict(stored["record"])
                 made = record.pop("made")
-                found.append(Cell(self.run(**stored["config"]["run"]), record, made))
-        return found
+                if config.get("version") != self.version:
+                    yield None
+                elif path.stem == key(config):
+                    yield Cell(self.run(**config["run"]), record, made)
+                else:
+                    raise ValueError
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise InvalidInput(
+                    f"The file `{path}` is not the record of a run. Remove it to go on."
+                ) from None
 
 
 def run_study(
@@ -118,12 +152,17 @@ def run_study(
 
     Returns:
         The records of the last round.
+
+    Raises:
+        DidactError: if the folder cannot be used; see also :func:`~didact.runs.run_cells`.
     """
     home = Path(out) / study.folder
-    home.mkdir(parents=True, exist_ok=True)
-    cell = partial(_cell, study=study, shared=home / "shared")
     shared = home / "shared"
-    shared.mkdir(exist_ok=True)
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DidactError(f"Cannot use the folder `{home}`: {error.strerror or error}.") from error
+    cell = partial(_cell, study=study, shared=shared)
     rounds = study.plan(config, shared)
     records: list[Record] = []
     for number in count(1):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from didact import DidactError
-from didact.runs import Real, Trial, _database, searching
+from didact.runs import Real, Trial, _database, searching, together
 
 SPACE = {"x": Real(-3.0, 3.0), "y": Real(1e-3, 1.0, log=True)}
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if os.name == "posix" else []
@@ -138,11 +138,27 @@ def test_trials_of_a_killed_process_are_asked_for_again(
     time.sleep(1.5)  # the first sign of life
     searcher.kill()
     searcher.communicate()
-    assert len(_searched(url, 4, shared=True)) == 2  # the others may still be alive
-    monkeypatch.setattr(_database, "GRACE", 1)
-    time.sleep(2)
-    found = _searched(url, 4, shared=True)
+    monkeypatch.setattr(_database, "GRACE", 3)
+    found = _searched(url, 4, shared=True)  # waits: the others may still be alive
     assert len(found) == 4
+
+
+def test_searches_that_others_have_done_end_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    done = _searched(url, 4, shared=True)
+    asking = together(
+        {
+            "done": searching(SPACE, trials=4, storage=url, shared=True),
+            "new": searching(SPACE, trials=2, seed=1),
+        }
+    )
+    assert list(next(asking)) == ["new"]
+    with pytest.raises(StopIteration) as ended:
+        asking.send({"new": [1.0, 2.0]})
+    assert ended.value.value["done"] == done
+    with pytest.raises(StopIteration) as ended:
+        next(together({"done": searching(SPACE, trials=4, storage=url, shared=True)}))
+    assert ended.value.value == {"done": done}
 
 
 def test_a_database_that_is_not_there_is_an_error() -> None:
