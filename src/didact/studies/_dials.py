@@ -303,7 +303,7 @@ def table(cells: Sequence[Cell]) -> str:
     rows = [
         [
             f"{star:g}", f"{luck:g}",
-            *(f"{mean(found.get((method, star, luck), [])):.2f}" for method in methods),
+            *(f"{mean(found.get((method, star, luck), [])):z.2f}" for method in methods),
         ]
         for star, luck in places
     ]  # fmt: skip
@@ -331,7 +331,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
         drawn = axes.imshow(image, vmin=-1, vmax=1, cmap="RdBu", origin="lower", aspect="auto")
         for i, row in enumerate(image):
             for j, value in enumerate(row):
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize="small")
+                axes.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize="small")
         axes.set_xticks(range(len(stars)), [f"{p:g}" for p in stars])
         axes.set_yticks(range(len(lucks)), [f"{r:g}" for r in lucks])
         axes.set(title=LABELS[method], xlabel="share of x* that x determines")

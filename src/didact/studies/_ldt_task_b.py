@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from ..privileged import kl
 from ..tasks import TaskB, task_b
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study, alike
-from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
+from ._toy import KEPT_EVERY, Candidate, Problem, Toy, perceptron, stacked, train_toy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ def table(cells: Sequence[Cell]) -> str:
     rows = []
     for (scale, label), found in _curves(cells).items():
         lowest = mean([value for cell in found for value in cell.record["lowest"]])
-        last = mean([curve[-1] for cell in found for curve in cell.record["score"] if curve])
+        last = mean([value for cell in found for value in cell.record["last"]])
         floor = mean([value for cell in found for value in cell.record["floor"]])
         rows.append(
             [
@@ -154,19 +155,32 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 
     curves = _curves(cells)
     scales = sorted({scale for scale, _ in curves})
-    figure = Figure(figsize=(4.5 * len(scales), 3.2), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(scales) + 1.6, 3.4), layout="constrained")
+    entropies = sorted({run.entropy for found in curves.values() for run in [found[0].run]})
+    colours = {"LDT": "C3", "LDT, split drawn anew": "C1", "fixed teacher": "C0"}
     for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
         for (c, label), found in curves.items():
             if c != scale:
                 continue
-            runs = [curve for cell in found for curve in cell.record["score"]]
-            means = [sum(values) / len(values) for values in zip(*runs, strict=True)]
-            every = found[0].run.student_steps * 10
-            steps = [every * (k + 1) for k in range(len(means))]
-            axes.plot(steps, means, label=label, linewidth=2.5 if "LDT" in label else 1.2)
-        axes.set(title=f"c = {scale:g}", xlabel="student steps", ylim=(None, 3))
-    figure.axes[0].set_ylabel("test loss")
-    figure.axes[-1].legend(frameon=False, fontsize="small")
+            run = found[0].run
+            runs = np.array([curve for cell in found for curve in cell.record["score"]])
+            steps = run.student_steps * (1 + KEPT_EVERY * np.arange(runs.shape[1]))
+            grey = 0.15 + 0.65 * entropies.index(run.entropy) / len(entropies)
+            colour = colours.get(label, str(grey))
+            width = 2.0 if label in colours else 1.2
+            axes.plot(steps, runs.mean(0), label=label, color=colour, linewidth=width)
+            if label in colours:
+                axes.fill_between(steps, runs.min(0), runs.max(0), color=colour, alpha=0.15)
+        floors = [
+            v for (c, _), found in curves.items() if c == scale for v in found[0].record["floor"]
+        ]
+        axes.axhline(mean(floors).value, color="k", linestyle=":", label="the true logits")
+        axes.set(title=f"c = {scale:g}", xlabel="student steps", ylim=(None, 2.5))
+    figure.axes[0].set_ylabel("test loss, mean and range over seeds")
+    figure.legend(
+        *figure.axes[-1].get_legend_handles_labels(), loc="outside right center", frameon=False,
+        fontsize="small",
+    )  # fmt: skip
     return {"figure-3d": figure}
 
 

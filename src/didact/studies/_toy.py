@@ -19,7 +19,7 @@ from ._loop import Method, Split, initial_weights, meta_steps, steps
 from ._study import Log, Record
 
 Candidate = Literal["no_teacher", "fixed_teacher", "ldt"]
-KEPT_EVERY = 10
+KEPT_EVERY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,9 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
         log: called after every meta-step.
 
     Returns:
-        ``score``: by seed, after every tenth of ``meta_steps``; ``highest`` and ``lowest``: by
-        seed, after any of them; CPU ``seconds``.
+        ``score``: by seed, after the first of ``meta_steps`` and every fourth from there;
+        ``last``, ``highest`` and ``lowest``: by seed, after the last and after any of them; CPU
+        ``seconds``.
     """
     began = time.process_time()
     problem = make()
@@ -156,6 +157,7 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
     return {
         "highest": [max(curve) for curve in curves],
         "lowest": [min(curve) for curve in curves],
-        "score": [curve[KEPT_EVERY - 1 :: KEPT_EVERY] for curve in curves],
+        "last": [curve[-1] for curve in curves],
+        "score": [curve[::KEPT_EVERY] for curve in curves],
         "seconds": round(time.process_time() - began, 1),
     }
