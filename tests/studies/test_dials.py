@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from didact import Diverged
-from didact.studies import _dials
-from didact.studies._dials import PER_EPOCH, Run, train
+from didact.studies import _dials_training
+from didact.studies._dials_training import PER_EPOCH, Run, train
 
 
 def test_what_diverges_keeps_what_was_best_before(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run("ldt", 1.0, 0.5, 0.5, [0, 1], rows=64, validation_rows=8, test_rows=8, epochs=5)
-    plain = _dials._course
+    plain = _dials_training._course
 
     def course(*given: Any) -> Any:
         deployed, walk = plain(*given)
@@ -29,7 +29,7 @@ def test_what_diverges_keeps_what_was_best_before(monkeypatch: pytest.MonkeyPatc
 
     logged: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(_dials, "_course", course)
+        patch.setattr(_dials_training, "_course", course)
         record = train(run, Path(), lambda epoch, values: logged.append(epoch))
     assert logged == [1, 2]
     assert record["diverged"].startswith("Epoch 3: The loss of inner step 7")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from didact.privileged import Seeds
-from didact.studies import STUDIES, _ldt_life, _toy, find
+from didact.studies import STUDIES, _ldt_life, _life_training, _toy, find
 from didact.tasks import task_a, task_b
 
 
@@ -40,18 +40,18 @@ def test_no_student_is_born_with_the_tasks_weights(
 
 def test_no_board_is_in_two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets: list[set[bytes]] = []
-    draw = _ldt_life.game_of_life
+    draw = _life_training.game_of_life
 
     def kept(*given: Any, **named: Any) -> Any:
         found = draw(*given, **named)
         sets.append({bytes(board.numpy()) for board in found.x.flatten(1)})
         return found
 
-    monkeypatch.setattr(_ldt_life, "game_of_life", kept)
+    monkeypatch.setattr(_life_training, "game_of_life", kept)
     settings = {name: _ldt_life.FIRST[name] for name in _ldt_life.space("no_teacher")}
     for seed in (0, 1, 1000):
-        run = _ldt_life.Run("no_teacher", 64, settings, seed, epochs=1, held_out_rows=64)
-        _ldt_life.train(replace(run, test_rows=64), tmp_path, lambda epoch, values: None)
+        run = _life_training.Run("no_teacher", 64, settings, seed, epochs=1, held_out_rows=64)
+        _life_training.train(replace(run, test_rows=64), tmp_path, lambda epoch, values: None)
         training, held_out, test = sets[-3:]
         assert training.isdisjoint(held_out | test)
         assert held_out.isdisjoint(test)
