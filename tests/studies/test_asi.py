@@ -132,7 +132,7 @@ class Told:
 def test_the_end_is_right_the_beginning_is_nothing_and_nothing_is_wrong(
     rooms: Trajectories,
 ) -> None:
-    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=16, every=3)
+    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=16)
     assert look(run, Told(rooms.last), rooms, 2) == (1.0, pytest.approx(1, abs=1e-3))  # type: ignore[arg-type]
     assert look(run, Told(rooms.first), rooms, 2) == (0.0, 0.5)  # type: ignore[arg-type]
 
@@ -189,8 +189,8 @@ def test_a_driven_model_keeps_the_time_and_stops_at_the_end(
 
 def test_perturbed_dynamics_come_first_and_every_trajectory_once_an_epoch() -> None:
     run = Run(
-        "room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=8, every=3, trajectories=5,
-        epochs=3, switch=2,
+        "room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=8, trajectories=5, epochs=3,
+        switch=2,
     )  # fmt: skip
     batches = list(_batches(run, seeded()))
     assert [perturbed for _, perturbed in batches] == [True] * 6 + [False] * 3
@@ -201,15 +201,7 @@ def test_perturbed_dynamics_come_first_and_every_trajectory_once_an_epoch() -> N
 
 def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> None:
     run = Run(
-        "room-runner",
-        "asi",
-        SETTINGS,
-        seed=1,
-        pixels=2,
-        extent=16,
-        every=3,
-        trajectories=2,
-        validation=2,
+        "room-runner", "asi", SETTINGS, seed=1, pixels=2, extent=16, trajectories=2, validation=2
     )
 
     def drawn(run: Run, validation: bool) -> Trajectories:
@@ -229,8 +221,8 @@ def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> No
 def test_a_run_is_reproducible_and_counts(method: Any, tmp_path: Any) -> None:
     settings = {**SETTINGS, "horizon": 20, "exploration": 2, "steps": 12}
     run = Run(
-        "room-runner", method, settings, seed=1, pixels=2, extent=16, every=3, trajectories=2,
-        validation=2, epochs=2, looks=2,
+        "room-runner", method, settings, seed=1, pixels=2, extent=16, trajectories=2, validation=2,
+        epochs=2, looks=2,
     )  # fmt: skip
     logged: list[int] = []
     first = train(run, tmp_path, lambda step, values: logged.append(step))
@@ -353,6 +345,6 @@ def test_a_model_that_explodes_diverged(rooms: Trajectories) -> None:
             frames[0, -1, 0, 0, 0] = torch.nan
             return frames
 
-    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=16, every=3)
+    run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=16)
     with pytest.raises(Diverged, match="predicted frame"):
         look(run, Bang(), rooms, 3)

@@ -36,6 +36,8 @@ class Trial:
 
 
 Searching = Generator[list[Settings], Sequence[float], list[Trial]]
+WAIT = 1.0
+"""Seconds between two looks at what other processes have not finished."""
 
 
 def search(
@@ -202,8 +204,6 @@ def _value(trial: optuna.trial.FrozenTrial) -> float:
     return math.inf if trial.values is None else float(trial.values[0])
 
 
-WAIT = 1.0
-"""Seconds between two looks at what other processes have not finished."""
 Together = Generator[
     dict[str, list[Settings]], Mapping[str, Sequence[float]], dict[str, list[Trial]]
 ]

@@ -20,9 +20,9 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 """What takes seconds."""
 LARGE: dict[str, Any] = {
-    "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500,
-    "epochs": 100, "looks": 400, "unit_pixels": 6, "filters": 48, "horizon": 20,
-    "learning_rate": 5e-4, "residual": False, "device": "cuda",
+    "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500, "epochs": 100,
+    "looks": 400, "unit_pixels": 6, "filters": 48, "horizon": 20, "learning_rate": 5e-4,
+    "residual": False, "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 
@@ -46,8 +46,6 @@ class Config:
     """Cells along Room runner's building; the paper has 16."""
     rows: int = 2
     """Of Funnel board, above the last; the paper has 6."""
-    every: int = 3
-    """Steps of the simulation from frame to frame."""
     seeds: int = 3
     """Repetitions, with other training data, initial weights and draws; the paper has 8."""
     trajectories: int = 500
@@ -105,7 +103,7 @@ def run_of(
     return Run(
         world=world, method=method, settings=shares, seed=seed,
         pixels=config.cell_pixels if rooms else config.unit_pixels,
-        extent=config.side if rooms else config.rows, every=config.every,
+        extent=config.side if rooms else config.rows,
         trajectories=config.trajectories, validation=config.validation, epochs=config.epochs,
         looks=config.looks, switch=switch, device=config.device,
     )  # fmt: skip

@@ -56,8 +56,6 @@ class Run:
     """Resolution, as the worlds take it."""
     extent: int
     """Cells along Room runner's building, rows of Funnel board."""
-    every: int
-    """Steps of the simulation from frame to frame."""
     trajectories: int = 200
     """That are trained on."""
     validation: int = 200
@@ -78,12 +76,9 @@ def drawn_of(run: Run, count: int, seed: int, *, perturbed: bool = False) -> Tra
     """Trajectories of a run's world."""
     if run.world == "room-runner":
         return room_runner(
-            count, seed=seed, perturbed=perturbed, side=run.extent, pixels=run.pixels,
-            every=run.every,
-        )  # fmt: skip
-    return funnel_board(
-        count, seed=seed, perturbed=perturbed, rows=run.extent, pixels=run.pixels, every=run.every
-    )
+            count, seed=seed, perturbed=perturbed, side=run.extent, pixels=run.pixels
+        )
+    return funnel_board(count, seed=seed, perturbed=perturbed, rows=run.extent, pixels=run.pixels)
 
 
 def data_of(run: Run, shared: Path | None, *, validation: bool, perturbed: bool) -> Trajectories:
@@ -92,7 +87,7 @@ def data_of(run: Run, shared: Path | None, *, validation: bool, perturbed: bool)
     if validation:
         count, seed = run.validation, VALIDATION_SEED + (run.seed >= SEARCH_SEED)
     kind = "-perturbed" if perturbed else ""
-    name = f"{run.world}-{run.extent}-{run.pixels}-{run.every}-{count}-{seed}{kind}.npz"
+    name = f"{run.world}-{run.extent}-{run.pixels}-{count}-{seed}{kind}.npz"
     if shared is not None and (shared / name).exists():
         data = load_trajectories(shared / name)
     else:

@@ -59,6 +59,7 @@ PAPER: dict[Environment, dict[Candidate, float]] = {
     "Walker2d": {"no_teacher": 0.0238, "auxiliary": 0.0211, "ldt": 0.0164},
 }
 """Table 7."""
+TROUBLE = "runs diverged, meta-gradients skipped"
 LABELS: dict[Candidate, str] = {
     "no_teacher": "no teacher", "auxiliary": "auxiliary", "ldt": "LDT"
 }  # fmt: skip
@@ -210,9 +211,6 @@ def trouble(runs: Sequence[Cell]) -> str:
     diverged = sum(cell.record["diverged"] is not None for cell in runs)
     skipped = sum(cell.record["skipped"] for cell in runs)
     return f"{diverged}, {skipped}" if runs else ""
-
-
-TROUBLE = "runs diverged, meta-gradients skipped"
 
 
 def table(cells: Sequence[Cell]) -> str:

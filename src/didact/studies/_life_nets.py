@@ -55,13 +55,17 @@ class Mixtures(nn.Module):
         self.temperature = temperature
 
     def forward(self, x_star: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.phi / self.temperature
-        return x_star, logits.expand(len(x_star), *logits.shape)
+        return x_star, self.logits.expand(len(x_star), *self.phi.shape)
+
+    @property
+    def logits(self) -> Tensor:
+        """φ/τ."""
+        return self.phi / self.temperature
 
     def attention(self) -> float:
         """The largest weight of a mixture, on average: 1/steps … 1."""
         with torch.no_grad():
-            return float((self.phi / self.temperature).softmax(0).amax(0).mean())
+            return float(self.logits.softmax(0).amax(0).mean())
 
 
 def mixed_mse(activations: Sequence[Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:

@@ -55,10 +55,11 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         "fit` are in [fit.md](fit.md). Intervals are 95 %, Student's t over seeds.",
     ]
     for study in studies:
-        cells = study.cells(out)
+        stored = list(study.stored(out))
+        cells = [cell for cell in stored if cell is not None]
         own = [cell for cell in cells if study.own(cell.run)]
         parts += [f"## {study.name}", study.claim]
-        if old := study.outdated(out):
+        if old := len(stored) - len(cells):
             parts.append(f"{old} records of another version of the study's code are not shown.")
         if not own:
             parts.append(f"*Not run.* `didact study run {study.name}`")

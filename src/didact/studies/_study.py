@@ -109,13 +109,10 @@ class Study:
         Raises:
             InvalidInput: naming a file that is no record of a run.
         """
-        return [cell for cell in self._stored(out) if cell is not None]
+        return [cell for cell in self.stored(out) if cell is not None]
 
-    def outdated(self, out: str | os.PathLike[str]) -> int:
-        """How many records in ``out`` are of another version."""
-        return sum(cell is None for cell in self._stored(out))
-
-    def _stored(self, out: str | os.PathLike[str]) -> Iterator[Cell | None]:
+    def stored(self, out: str | os.PathLike[str]) -> Iterator[Cell | None]:
+        """All records in ``out``: runs of this version, and None for each of another."""
         for path in sorted((Path(out) / self.folder).glob("*.json")):
             stored = read_json(path)
             try:
