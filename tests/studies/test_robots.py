@@ -1,5 +1,6 @@
 """The study of robots' returns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,32 @@ def test_a_perfect_model_of_the_rewards_has_no_error() -> None:
     scale = RewardScale(mujoco_rollouts("Swimmer", 100, seed=0))
     data = scale(mujoco_rollouts("Swimmer", 100, seed=1))
     assert torch.equal(scale.label(scale.total(data.x_star[:, -1])), data.y)
+
+
+def test_a_setting_is_chosen_by_two_seeds(tmp_path: Path) -> None:
+    study = find("ldt-mujoco", STUDIES)
+    config = replace(study.config(), environments=("Hopper",), methods=("no_teacher",), seeds=2)
+    rounds = study.plan(config, tmp_path)
+    first = next(rounds)
+    assert len(first) == 18
+    assert {run.seed for run in first} == {1000}
+    errors = [[0.5], [], [0.4, 0.1], [0.3, 0.2, 0.4], [0.25], [0.0], *[[1.0]] * 12]
+    diverged = [None, "epoch 1", None, None, None, "epoch 2", *[None] * 12]
+    again = rounds.send(
+        [{"held_out": e, "diverged": d} for e, d in zip(errors, diverged, strict=True)]
+    )
+    assert [run.settings for run in again] == [first[i].settings for i in (2, 3, 4)]
+    assert {run.seed for run in again} == {1001}
+    second: list[list[float]] = [[0.9], [0.3], [0.2]]
+    final = rounds.send([{"held_out": held_out} for held_out in second])
+    assert [(run.settings, run.seed) for run in final] == [(first[4].settings, k) for k in (0, 1)]
+
+
+def test_a_second_seed_that_diverges_at_once_loses(tmp_path: Path) -> None:
+    study = find("ldt-mujoco", STUDIES)
+    config = replace(study.config(), environments=("Hopper",), methods=("ldt",), confirmed=2)
+    rounds = study.plan(config, tmp_path)
+    first = next(rounds)
+    rounds.send([{"held_out": errors, "diverged": None} for errors in ([0.1], [0.2])])
+    final = rounds.send([{"held_out": []}, {"held_out": [0.3]}])
+    assert {repr(run.settings) for run in final} == {repr(first[1].settings)}

@@ -39,8 +39,7 @@ class Config(whole.Config):
 def plan(config: Config, shared: Path) -> Rounds:
     """Settings as the study ldt-mujoco chose them; then every ablation with LDT's."""
     methods: list[Candidate] = ["ldt", "no_teacher"]
-    tried = whole.trials(config, methods)
-    best = whole.best_settings(tried, (yield tried))
+    best = yield from whole.searched(config, methods)
     yield [
         replace(
             whole.run_of(config, environment, method, best[environment, method], seed),

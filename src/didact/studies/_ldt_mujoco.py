@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,6 +15,8 @@ from ._numbers import Mean, markdown, mean
 from ._robots import Candidate, Run, train
 from ._study import Cell, Record, Rounds, Study, alike
 
+Place = tuple[Environment, Candidate]
+Searched = Generator[Sequence[Run], list[Record], dict[Place, dict[str, Any]]]
 SEARCH_SEED = 1000
 RECORDS = "ldt-robots"
 GRIDS: dict[Candidate, dict[str, tuple[float, ...]]] = {
@@ -90,6 +92,8 @@ class Config:
     these and 0.3 of the rows to judge the teacher."""
     tries: int = 1000
     """At most this many settings per method and environment."""
+    confirmed: int = 3
+    """How many of them, the best, are run with a second seed before one is chosen."""
     compile: bool = True
     """Compile LDT's inner steps."""
     device: str = "cpu"
@@ -121,32 +125,45 @@ def run_of(
     )  # fmt: skip
 
 
-def trials(config: Config, methods: Sequence[Candidate]) -> list[Run]:
-    """One run for each setting of each method in each environment."""
-    return [
+def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
+    """Settings by environment and method; none where every run diverged at once.
+
+    Every setting is run once, and the best few that came to their end once more with another seed:
+    one lucky run chose a setting that learns nothing with every second seed. The least mean
+    held-out error wins.
+    """
+    tried = [
         run_of(config, environment, method, settings, SEARCH_SEED)
         for method in methods
         for environment in config.environments
         for settings in candidates(config, environment, method)
     ]
-
-
-def best_settings(
-    tried: Sequence[Run], records: Sequence[Record]
-) -> dict[tuple[Environment, Candidate], dict[str, Any]]:
-    """The settings with the lowest held-out error; none where every run diverged at once."""
-    best: dict[tuple[Environment, Candidate], tuple[float, dict[str, Any]]] = {}
-    for run, record in zip(tried, records, strict=True):
-        place, found = (run.environment, run.method), lowest(record)
-        if found < best.get(place, (math.inf, {}))[0]:
-            best[place] = found, run.settings
-    return {place: settings for place, (_, settings) in best.items()}
+    found: dict[Place, list[tuple[bool, float, dict[str, Any]]]] = defaultdict(list)
+    for run, record in zip(tried, (yield tried), strict=True):
+        if record["held_out"]:
+            row = record["diverged"] is not None, lowest(record), run.settings
+            found[run.environment, run.method].append(row)
+    best = {}
+    for place, rows in found.items():
+        rows.sort(key=lambda row: row[:2])
+        best[place] = [row for row in rows if not row[0]][: config.confirmed] or rows[:1]
+    again = [
+        run_of(config, *place, settings, SEARCH_SEED + 1)
+        for place, rows in best.items()
+        if len(rows) > 1
+        for *_, settings in rows
+    ]
+    second = iter((yield again) if again else [])
+    chosen = {}
+    for place, rows in best.items():
+        sums = [error + lowest(next(second)) for _, error, _ in rows] if len(rows) > 1 else [0.0]
+        chosen[place] = rows[sums.index(min(sums))][2]
+    return chosen
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """One run per setting, then the final seeds with the setting that was best on held-out data."""
-    tried = trials(config, config.methods)
-    best = best_settings(tried, (yield tried))
+    """The search, then the final seeds."""
+    best = yield from searched(config, config.methods)
     yield [
         run_of(config, environment, method, best[environment, method], seed)
         for seed in range(config.seeds)
@@ -169,7 +186,7 @@ def chosen(record: Record) -> float:
 
 def final(cells: Sequence[Cell]) -> list[Cell]:
     """Final runs of one size."""
-    return [cell for cell in sized(cells) if cell.run.seed != SEARCH_SEED]
+    return [cell for cell in sized(cells) if cell.run.seed < SEARCH_SEED]
 
 
 def sized(cells: Sequence[Cell]) -> list[Cell]:
@@ -182,7 +199,7 @@ def tried(cells: Sequence[Cell], environment: Environment, method: Candidate) ->
     found = {
         repr(cell.run.settings)
         for cell in sized(cells)
-        if cell.run.seed == SEARCH_SEED
+        if cell.run.seed >= SEARCH_SEED
         and (cell.run.environment, cell.run.method) == (environment, method)
     }
     return f"{len(found)} of {len(candidates(FULL, environment, method))}"
