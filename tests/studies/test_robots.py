@@ -64,7 +64,9 @@ def test_a_perfect_model_of_the_rewards_has_no_error() -> None:
 
 def test_a_setting_is_chosen_by_two_seeds(tmp_path: Path) -> None:
     study = find("ldt-mujoco", STUDIES)
-    config = replace(study.config(), environments=("Hopper",), methods=("no_teacher",), seeds=2)
+    config = replace(
+        study.config(), environments=("Hopper",), methods=("no_teacher",), seeds=2, confirmed=3
+    )
     rounds = study.plan(config, tmp_path)
     first = next(rounds)
     assert len(first) == 18
@@ -86,6 +88,22 @@ def test_a_second_seed_that_diverges_at_once_loses(tmp_path: Path) -> None:
     config = replace(study.config(), environments=("Hopper",), methods=("ldt",), confirmed=2)
     rounds = study.plan(config, tmp_path)
     first = next(rounds)
-    rounds.send([{"held_out": errors, "diverged": None} for errors in ([0.1], [0.2])])
+    rounds.send([{"held_out": errors, "diverged": None} for errors in ([0.1], [0.2], [0.3])])
     final = rounds.send([{"held_out": []}, {"held_out": [0.3]}])
     assert {repr(run.settings) for run in final} == {repr(first[1].settings)}
+
+
+def test_of_few_settings_one_seed_chooses(tmp_path: Path) -> None:
+    study = find("ldt-mujoco", STUDIES)
+    config = replace(study.config(), environments=("Hopper",), methods=("ldt",), seeds=1)
+    rounds = study.plan(config, tmp_path)
+    first = next(rounds)
+    assert 1 < len(first) <= config.confirmed
+    errors = [[0.1], [0.3], [0.2]]
+    final = rounds.send(
+        [
+            {"held_out": e, "diverged": d}
+            for e, d in zip(errors, ["epoch 2", None, None], strict=True)
+        ]
+    )
+    assert [(run.settings, run.seed) for run in final] == [(first[2].settings, 0)]
