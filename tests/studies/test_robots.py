@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from didact.privileged import NoTeacher
-from didact.studies import STUDIES, _robots, find
+from didact.studies import STUDIES, Cell, _ldt_mujoco, _robots, find
 from didact.studies._nets import RewardStudent
 from didact.tasks import RewardScale, mujoco_rollouts
 
@@ -79,7 +79,7 @@ def test_a_setting_is_chosen_by_two_seeds(tmp_path: Path) -> None:
     assert [run.settings for run in again] == [first[i].settings for i in (2, 3, 4)]
     assert {run.seed for run in again} == {1001}
     second: list[list[float]] = [[0.9], [0.3], [0.2]]
-    final = rounds.send([{"held_out": held_out} for held_out in second])
+    final = rounds.send([{"held_out": held_out, "diverged": None} for held_out in second])
     assert [(run.settings, run.seed) for run in final] == [(first[4].settings, k) for k in (0, 1)]
 
 
@@ -89,7 +89,9 @@ def test_a_second_seed_that_diverges_at_once_loses(tmp_path: Path) -> None:
     rounds = study.plan(config, tmp_path)
     first = next(rounds)
     rounds.send([{"held_out": errors, "diverged": None} for errors in ([0.1], [0.2], [0.3])])
-    final = rounds.send([{"held_out": []}, {"held_out": [0.3]}])
+    final = rounds.send(
+        [{"held_out": [], "diverged": "epoch 1"}, {"held_out": [0.3], "diverged": None}]
+    )
     assert {repr(run.settings) for run in final} == {repr(first[1].settings)}
 
 
@@ -107,3 +109,21 @@ def test_of_few_settings_one_seed_chooses(tmp_path: Path) -> None:
         ]
     )
     assert [(run.settings, run.seed) for run in final] == [(first[2].settings, 0)]
+
+
+def test_tables_show_the_settings_that_the_search_chose() -> None:
+    def cell(rate: float, seed: int, held_out: float) -> Cell:
+        record = {
+            "held_out": [held_out], "test": [held_out], "diverged": None, "skipped": 0,
+            "training": [0.0],
+        }  # fmt: skip
+        return Cell(_robots.Run("Hopper", "no_teacher", {"learning_rate": rate}, seed), record, {})
+
+    search = [cell(0.1, 1000, 0.2), cell(0.2, 1000, 0.3), cell(0.3, 1000, 0.1)]
+    again = [cell(0.1, 1001, 0.6), cell(0.2, 1001, 0.4)]
+    final = [cell(rate, seed, rate) for rate in (0.1, 0.2, 0.3) for seed in range(3)]
+    chosen = _ldt_mujoco.final([*final, *search, *again])
+    assert [cell.run.settings["learning_rate"] for cell in chosen] == [0.2] * 3
+    assert "| Hopper | no teacher | 3 of 18 | 3 | 0, 0 | 0.2" in _ldt_mujoco.table(
+        [*final, *search, *again]
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -129,9 +130,8 @@ def run_of(
 def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
     """Settings by environment and method; none where every run diverged at once.
 
-    Every setting is run once. Of many the best few are run once more with another seed, and the
-    least mean held-out error wins: one lucky run chose a setting that learnt nothing with one seed
-    of two.
+    Every setting is run once. Of many the best few are run once more with another seed: one lucky
+    run chose a setting that learnt nothing with one seed of two.
     """
     tried = [
         run_of(config, environment, method, settings, SEARCH_SEED)
@@ -139,27 +139,39 @@ def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
         for environment in config.environments
         for settings in candidates(config, environment, method)
     ]
-    found: dict[Place, list[tuple[bool, float, dict[str, Any]]]] = defaultdict(list)
-    for run, record in zip(tried, (yield tried), strict=True):
-        if record["held_out"]:
-            row = record["diverged"] is not None, lowest(record), run.settings
-            found[run.environment, run.method].append(row)
-    best = {}
-    for place, rows in found.items():
-        rows.sort(key=lambda row: row[:2])
-        best[place] = rows[: config.confirmed if len(rows) > config.confirmed else 1]
+    found = list(zip(tried, (yield tried), strict=True))
     again = [
         run_of(config, *place, settings, SEARCH_SEED + 1)
-        for place, rows in best.items()
-        if len(rows) > 1
-        for *_, settings in rows
+        for place, best in ranked(found).items()
+        if len(best) > config.confirmed
+        for settings in best[: config.confirmed]
     ]
-    second = iter((yield again) if again else [])
-    chosen = {}
-    for place, rows in best.items():
-        sums = [error + lowest(next(second)) for _, error, _ in rows] if len(rows) > 1 else [0.0]
-        chosen[place] = rows[sums.index(min(sums))][2]
-    return chosen
+    if again:
+        found += zip(again, (yield again), strict=True)
+    return {place: best[0] for place, best in ranked(found).items()}
+
+
+def ranked(tried: Iterable[tuple[Run, Record]]) -> dict[Place, list[dict[str, Any]]]:
+    """Settings of each environment and method, the best first.
+
+    Those with more seeds come before those with fewer, those that came to their end before those
+    that diverged; then the least mean held-out error.
+    """
+    found: dict[Place, dict[str, list[tuple[Run, Record]]]] = defaultdict(dict)
+    for run, record in tried:
+        if record["held_out"]:
+            same = found[run.environment, run.method]
+            same.setdefault(json.dumps(run.settings, sort_keys=True), []).append((run, record))
+
+    def rank(runs: list[tuple[Run, Record]]) -> tuple[int, bool, float]:
+        errors = [lowest(record) for _, record in runs]
+        diverged = any(record["diverged"] is not None for _, record in runs)
+        return -len(runs), diverged, sum(errors) / len(errors)
+
+    return {
+        place: [runs[0][0].settings for runs in sorted(every.values(), key=rank)]
+        for place, every in found.items()
+    }
 
 
 def plan(config: Config, shared: Path) -> Rounds:
@@ -186,8 +198,16 @@ def chosen(record: Record) -> float:
 
 
 def final(cells: Sequence[Cell]) -> list[Cell]:
-    """Final runs of one size."""
-    return [cell for cell in sized(cells) if cell.run.seed < SEARCH_SEED]
+    """Final runs of one size, with the settings that the search chose."""
+    same = sized(cells)
+    best = ranked((cell.run, cell.record) for cell in same if cell.run.seed >= SEARCH_SEED)
+    return [
+        cell
+        for cell in same
+        if cell.run.seed < SEARCH_SEED
+        and cell.run.settings
+        == best.get((cell.run.environment, cell.run.method), [cell.run.settings])[0]
+    ]
 
 
 def sized(cells: Sequence[Cell]) -> list[Cell]:
