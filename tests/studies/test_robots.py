@@ -62,11 +62,12 @@ def test_a_perfect_model_of_the_rewards_has_no_error() -> None:
     assert torch.equal(scale.label(scale.total(data.x_star[:, -1])), data.y)
 
 
-def test_a_setting_is_chosen_by_two_seeds(tmp_path: Path) -> None:
+def test_a_setting_is_chosen_by_more_seeds_than_one(tmp_path: Path) -> None:
     study = find("ldt-mujoco", STUDIES)
     config = replace(
-        study.config(), environments=("Hopper",), methods=("no_teacher",), seeds=2, confirmed=3
-    )
+        study.config(), environments=("Hopper",), methods=("no_teacher",), seeds=2, confirmed=3,
+        search_seeds=3,
+    )  # fmt: skip
     rounds = study.plan(config, tmp_path)
     first = next(rounds)
     assert len(first) == 18
@@ -76,16 +77,17 @@ def test_a_setting_is_chosen_by_two_seeds(tmp_path: Path) -> None:
     again = rounds.send(
         [{"held_out": e, "diverged": d} for e, d in zip(errors, diverged, strict=True)]
     )
-    assert [run.settings for run in again] == [first[i].settings for i in (2, 3, 4)]
-    assert {run.seed for run in again} == {1001}
-    second: list[list[float]] = [[0.9], [0.3], [0.2]]
-    final = rounds.send([{"held_out": held_out, "diverged": None} for held_out in second])
+    assert [run.settings for run in again] == [first[i].settings for i in (2, 3, 4)] * 2
+    assert [run.seed for run in again] == [1001] * 3 + [1002] * 3
+    more = [[0.9], [0.3], [0.1], [0.1], [0.3], [0.4]]
+    final = rounds.send([{"held_out": held_out, "diverged": None} for held_out in more])
     assert [(run.settings, run.seed) for run in final] == [(first[4].settings, k) for k in (0, 1)]
 
 
 def test_a_second_seed_that_diverges_at_once_loses(tmp_path: Path) -> None:
     study = find("ldt-mujoco", STUDIES)
-    config = replace(study.config(), environments=("Hopper",), methods=("ldt",), confirmed=2)
+    config = replace(study.config(), environments=("Hopper",), methods=("ldt",))
+    config = replace(config, confirmed=2, search_seeds=2)
     rounds = study.plan(config, tmp_path)
     first = next(rounds)
     rounds.send([{"held_out": errors, "diverged": None} for errors in ([0.1], [0.2], [0.3])])

@@ -94,7 +94,9 @@ class Config:
     tries: int = 1000
     """At most this many settings per method and environment."""
     confirmed: int = 4
-    """Of more than so many settings the best are run with a second seed before one is chosen."""
+    """Of more than so many settings the best are run with more seeds before one is chosen."""
+    search_seeds: int = 4
+    """Seeds of the best settings, the first search's included."""
     compile: bool = True
     """Compile LDT's inner steps."""
     device: str = "cpu"
@@ -130,8 +132,8 @@ def run_of(
 def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
     """Settings by environment and method; none where every run diverged at once.
 
-    Every setting is run once. Of many the best few are run once more with another seed: one lucky
-    run chose a setting that learnt nothing with one seed of two.
+    Every setting is run once. Of many the best few are run with other seeds, too: one lucky run
+    chose a setting whose student is dead from the first epoch with one seed of three.
     """
     tried = [
         run_of(config, environment, method, settings, SEARCH_SEED)
@@ -141,7 +143,8 @@ def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
     ]
     found = list(zip(tried, (yield tried), strict=True))
     again = [
-        run_of(config, *place, settings, SEARCH_SEED + 1)
+        run_of(config, *place, settings, SEARCH_SEED + k)
+        for k in range(1, config.search_seeds)
         for place, best in ranked(found).items()
         if len(best) > config.confirmed
         for settings in best[: config.confirmed]
