@@ -142,10 +142,11 @@ def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
         for settings in candidates(config, environment, method)
     ]
     found = list(zip(tried, (yield tried), strict=True))
+    first = ranked(found)
     again = [
         run_of(config, *place, settings, SEARCH_SEED + k)
         for k in range(1, config.search_seeds)
-        for place, best in ranked(found).items()
+        for place, best in first.items()
         if len(best) > config.confirmed
         for settings in best[: config.confirmed]
     ]
