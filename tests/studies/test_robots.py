@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from didact.privileged import NoTeacher
-from didact.studies import STUDIES, Cell, _ldt_mujoco, _robots, find
+from didact.studies import STUDIES, Cell, _ldt_mujoco, _robot_settings, _robots, find
 from didact.studies._nets import RewardStudent
 from didact.tasks import RewardScale, mujoco_rollouts
 
@@ -124,7 +124,7 @@ def test_tables_show_the_settings_that_the_search_chose() -> None:
     search = [cell(0.1, 1000, 0.2), cell(0.2, 1000, 0.3), cell(0.3, 1000, 0.1)]
     again = [cell(0.1, 1001, 0.6), cell(0.2, 1001, 0.4)]
     final = [cell(rate, seed, rate) for rate in (0.1, 0.2, 0.3) for seed in range(3)]
-    chosen = _ldt_mujoco.final([*final, *search, *again])
+    chosen = _robot_settings.final([*final, *search, *again])
     assert [cell.run.settings["learning_rate"] for cell in chosen] == [0.2] * 3
     assert "| Hopper | no teacher | 3 of 18 | 3 | 0, 0 | 0.2" in _ldt_mujoco.table(
         [*final, *search, *again]

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..tasks import Environment
-from . import _ldt_mujoco as whole
+from . import _robot_settings as settings
+from ._ldt_mujoco import LABELS, TROUBLE, errors_of, trouble
 from ._numbers import markdown
+from ._robot_settings import RECORDS, final, lowest, run_of, searched
 from ._robots import Ablation, Candidate, Run, train
 from ._study import Cell, Rounds, Study, alike
 
@@ -25,7 +27,7 @@ ROWS = ["LDT", *TOLD, "no teacher"]
 
 
 @dataclass(frozen=True)
-class Config(whole.Config):
+class Config(settings.Config):
     """What of LDT matters: figures 7 and 8 of the LDT paper."""
 
     environments: tuple[Environment, ...] = ("Hopper", "Walker2d")
@@ -39,10 +41,10 @@ class Config(whole.Config):
 def plan(config: Config, shared: Path) -> Rounds:
     """Settings as the study ldt-mujoco chose them; then every ablation with LDT's."""
     methods: list[Candidate] = ["ldt", "no_teacher"]
-    best = yield from whole.searched(config, methods)
+    best = yield from searched(config, methods)
     yield [
         replace(
-            whole.run_of(config, environment, method, best[environment, method], seed),
+            run_of(config, environment, method, best[environment, method], seed),
             ablation=ablation,
         )
         for seed in range(config.seeds)
@@ -56,9 +58,9 @@ def plan(config: Config, shared: Path) -> Rounds:
 def _found(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     """Final runs by environment, and ablation, ``LDT`` or ``no teacher``."""
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in whole.final(cells):
+    for cell in final(cells):
         if cell.run.method != "auxiliary":
-            what = cell.run.ablation or whole.LABELS[cell.run.method]
+            what = cell.run.ablation or LABELS[cell.run.method]
             found[cell.run.environment, what].append(cell)
     return {place: alike(same, "seed") for place, same in found.items()}
 
@@ -68,10 +70,10 @@ def table(cells: Sequence[Cell]) -> str:
     found = _found(cells)
     rows = []
     for environment in FULL.environments:
-        _, base = whole.errors_of(found.get((environment, "no teacher"), []))
+        _, base = errors_of(found.get((environment, "no teacher"), []))
         for what in ROWS:
             runs = found.get((environment, what), [])
-            honest, least = whole.errors_of(runs)
+            honest, least = errors_of(runs)
             ratio = f"{least.value / base.value:.2f}" if least.n and base.n else ""
             name = f"{what}: {TOLD[what]}" if what in TOLD else what
             rows.append(
@@ -79,14 +81,14 @@ def table(cells: Sequence[Cell]) -> str:
                     environment,
                     name,
                     str(len(runs)),
-                    whole.trouble(runs),
+                    trouble(runs),
                     f"{honest:.3g}",
                     f"{least:.3g}",
                     ratio,
                 ]
             )
     header = [
-        "environment", "LDT with", "seeds", whole.TROUBLE, "test error, epoch by held-out data",
+        "environment", "LDT with", "seeds", TROUBLE, "test error, epoch by held-out data",
         "least test error", "ratio to no teacher",
     ]  # fmt: skip
     return markdown(header, rows)
@@ -118,7 +120,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     return {"figure-8": figure}
 
 
-FULL = Config(environments=whole.Config.environments, seeds=8, grid=True)
+FULL = Config(environments=settings.Config.environments, seeds=8, grid=True)
 
 study = Study(
     name="ldt-ablations",
@@ -135,9 +137,9 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=whole.lowest,
+    value=lowest,
     table=table,
     plot=plot,
-    records=whole.RECORDS,
+    records=RECORDS,
     own=lambda run: bool(run.ablation),
 )  # fmt: skip
