@@ -114,7 +114,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             axes.bar(place, sum(values) / len(values), color="C0" if what in TOLD else "C7")
             axes.plot([place] * len(values), values, "k.", markersize=4)
         axes.set_xticks(range(len(kinds)), kinds, rotation=30, ha="right")
-        axes.set(title=environment, yscale="log")
+        axes.set(title=environment)
     if names:
         figure.axes[0].set_ylabel("least test error")
     return {"figure-8": figure}
