@@ -75,8 +75,8 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
         parts += [
             study.table(cells),
             *(f"![{path.stem}]({study.folder}/{path.name})" for path in sorted(figures)),
-            f"`didact study run {study.name}`: {len(own)} cells, {seconds / 3600:.2g} hours of "
-            f"one core, {' to '.join(sorted({days[0], days[-1]}))}. "
+            f"`didact study run {study.name}`: {len(own)} cells, {seconds / 3600:.2g} core hours, "
+            f"{' to '.join(sorted({days[0], days[-1]}))}. "
             + "; ".join(f"{count} on {where}" for where, count in made.most_common())
             + ".",
         ]

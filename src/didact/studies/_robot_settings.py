@@ -71,8 +71,6 @@ class Config:
     """Test examples, which choose nothing."""
     held_out_rollouts: int = 4000
     """Examples that choose settings and epochs; the paper chose them on its test set."""
-    more_weights: tuple[float, ...] = (8.0, 16.0, 32.0, 64.0, 128.0)
-    """Weights of the auxiliary task beyond table 3, whose largest was best."""
     grid: bool = False
     """Try all of LDT's table 4; otherwise table 5, as it is, with α = 100 and β₁ = 0.9, and with
     these and 0.3 of the rows to judge the teacher, at its inner learning rate and half of it."""
@@ -88,7 +86,9 @@ class Config:
     """Where to train."""
 
 
-def candidates(config: Config, environment: Environment, method: Candidate) -> list[dict[str, Any]]:
+def candidates(
+    config: Config, environment: Environment, method: Candidate, more_weights: Sequence[float] = ()
+) -> list[dict[str, Any]]:
     """The settings that are tried once before the final runs."""
     if method == "ldt" and not config.grid:
         published = PUBLISHED[environment]
@@ -99,7 +99,7 @@ def candidates(config: Config, environment: Environment, method: Candidate) -> l
     names = list(GRIDS[method])
     rows = list(product(*GRIDS[method].values()))
     if method == "auxiliary":
-        rows += product(GRIDS[method]["learning_rate"], [0.0], config.more_weights)
+        rows += product(GRIDS[method]["learning_rate"], [0.0], more_weights)
     return [dict(zip(names, values, strict=True)) for values in rows[: config.tries]]
 
 
@@ -114,7 +114,9 @@ def run_of(
     )  # fmt: skip
 
 
-def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
+def searched(
+    config: Config, methods: Sequence[Candidate], more_weights: Sequence[float] = ()
+) -> Searched:
     """Settings by environment and method; none where every run diverged at once.
 
     Every setting is run once. Of many the best few are run with other seeds, too: one lucky run
@@ -124,7 +126,7 @@ def searched(config: Config, methods: Sequence[Candidate]) -> Searched:
         run_of(config, environment, method, settings, SEARCH_SEED)
         for method in methods
         for environment in config.environments
-        for settings in candidates(config, environment, method)
+        for settings in candidates(config, environment, method, more_weights)
     ]
     found = list(zip(tried, (yield tried), strict=True))
     first = ranked(found)
