@@ -239,7 +239,7 @@ def test_a_run_is_reproducible_and_counts(method: Any, tmp_path: Any) -> None:
 
 
 def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
-    config = Config(trajectories=11, epochs=10)  # 60 updates
+    config = Config(trajectories=11, room_epochs=10, board_epochs=10)  # 60 updates
     labels = [
         "ASI",
         GREEDY,
@@ -289,19 +289,19 @@ def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_p
 
 def test_cells_of_one_size_and_setting_stand_together() -> None:
     config = Config(seeds=2)
-    small = dataclasses.replace(config, epochs=3)
+    small = dataclasses.replace(config, room_epochs=3)
     runs = [run_of(c, "room-runner", "ASI", s) for c, s in ((config, 1), (config, 0), (small, 0))]
     runs += [run_of(config, "room-runner", "ASI", s) for s in (1000,)]
     cells = [Cell(run, {}, {}) for run in runs]
     found = finals(cells)["room-runner"]["ASI"]
-    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 32), (1, 32)]
+    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 64), (1, 64)]
     assert finals(cells, ["Δ = 1"]) == {}
     assert finals(cells, switched=True) == {}
 
 
 def _cells(diverged: int) -> list[Cell]:
     """Four seeds of ASI with two looks; the first ones diverged after one."""
-    config = Config(epochs=4, trajectories=4, looks=2)
+    config = Config(room_epochs=4, trajectories=4, looks=2)
     cells = []
     for seed in range(4):
         lost = seed < diverged
@@ -328,8 +328,26 @@ def test_seeds_that_diverged_are_told_and_left_out() -> None:
     assert "| 0 of 4 |" in table(_cells(4))
 
 
+def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
+    config = Config(trajectories=4, room_epochs=4, looks=3)
+    found = {
+        "ASI": ([0.3, 0.7, 0.9], [10_000, 20_000, 30_000]),
+        "Δ = 1": ([0.1, 0.2, 0.3], [40_000, 80_000, 120_000]),
+        "Δ = 2": ([0.2, 0.6, 0.5], [25_000, 50_000, 75_000]),
+    }
+    cells = []
+    for label, (accuracy, evaluations) in found.items():
+        record = {
+            "accuracy": accuracy, "probability": accuracy, "evaluations": evaluations,
+            "updates": [2, 4, 8], "skip": [2.0] * 3, "diverged": None,
+        }  # fmt: skip
+        cells.append(Cell(run_of(config, "room-runner", label, 0), record, {}))
+    rows = [line.split(" | ") for line in table(cells).splitlines()[2:]]
+    assert [row[7] for row in rows] == ["20 (60.0 %)", "never (60.0 %)", "50 (60.0 %)"]
+
+
 def test_the_fall_is_of_means() -> None:
-    run = run_of(Config(epochs=4, trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
+    run = run_of(Config(board_epochs=4, trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
     record = {
         "accuracy": [0.5, 0.8, 0.5, 0.7], "updates": [2, 4, 6, 8], "before": (0.8, 0.8),
         "frozen": (0.7, 0.7), "diverged": None,

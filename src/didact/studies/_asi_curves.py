@@ -76,6 +76,8 @@ def table(cells: Sequence[Cell]) -> str:
     """What was reached at the end, and at what cost."""
     rows = []
     for world, groups in compared(cells).items():
+        fixed = [_curve(same)[1] for label, same in groups.items() if label[0] == "Δ"]
+        aim = max((max(looks) for looks in fixed if looks), default=None)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
             tried = [
@@ -88,15 +90,35 @@ def table(cells: Sequence[Cell]) -> str:
                     f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
                     f"{mean([100 * highest(end) for end in ends]):.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
+                    _reached(same, aim),
                     f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
                     f"{size_of(same[0])}; {len(tried)} trials" if tried else size_of(same[0]),
                 ]
             )  # fmt: skip
     header = [
         "world", "method", "seeds", "accuracy at the end, %", "ψ of the true label, %",
-        "best look, %", "model evaluations, thousands", "frames per step", "size",
+        "best look, %", "model evaluations, thousands", "… until where fixed steps are best",
+        "frames per step", "size",
     ]  # fmt: skip
     return markdown(header, rows)
+
+
+def _curve(same: Sequence[Cell]) -> tuple[list[float], list[float]]:
+    """Thousands of model evaluations and accuracy in %, means over seeds, look by look."""
+    looks = [
+        list(zip(*(cell.record[name] for cell in ended(same)), strict=True))
+        for name in ("evaluations", "accuracy")
+    ]
+    evaluations, accuracies = ([sum(look) / len(look) for look in found] for found in looks)
+    return [n / 1000 for n in evaluations], [100 * share for share in accuracies]
+
+
+def _reached(same: Sequence[Cell], aim: float | None) -> str:
+    """Thousands of evaluations at the first look that is at least as good as ``aim``, in %."""
+    if aim is None:
+        return ""
+    found = [n for n, accuracy in zip(*_curve(same), strict=True) if accuracy >= aim]
+    return f"{found[0]:.0f} ({aim:.1f} %)" if found else f"never ({aim:.1f} %)"
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ class Config(Common):
     """Which worlds; the paper has the board alone."""
     steps: tuple[int, ...] = (1, 2)
     """Δ of the models of fixed steps."""
-    switch: int = 24
+    board_epochs: int = 20
+    """Passes over the trajectories of either dynamics together; the paper has 100."""
+    switch: int = 15
     """Epochs of the perturbed world (no bounce, no dawdling), before the standard one."""
 
 
@@ -96,7 +98,7 @@ study = Study(
     config=Config,
     run=Run,
     full=Config(steps=(1, 2, 3), switch=74, **LARGE),
-    smoke=Config(steps=(2,), switch=1, **{**TINY, "epochs": 2, "looks": 2}),
+    smoke=Config(steps=(2,), switch=1, **{**TINY, "board_epochs": 2, "room_epochs": 2, "looks": 2}),
     plan=plan,
     train=train,
     value=lambda record: -highest(record),
