@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from didact import DidactError, InvalidInput
+from didact.runs import FolderBusy, locked
 from didact.studies import (
     STUDIES,
     Study,
@@ -20,7 +21,7 @@ from didact.studies import (
     run_study,
     write_tables,
 )
-from didact.studies._study import alike
+from didact.studies._study import Cell, alike
 
 NAMES = [study.name for study in STUDIES]
 
@@ -152,11 +153,36 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         ("ldt-task-a", ["--dimensions", "8", "0"], "`--dimensions` should be at least 1"),
         ("ldt-task-a", ["--methods"], "`--methods` should have a value. Found none"),
         ("asi-curves", ["--trials", "-1"], "`--trials` should be at least 0"),
+        ("ldt-task-b", ["--entropies", "0", "-1"], "`--entropies` should be finite and at least 0"),
+        ("ldt-task-b", ["--entropies", "nan"], "`--entropies` .* Found nan"),
     ],
 )
-def test_counts_that_are_none_are_refused(name: str, numbers: list[str], rule: str) -> None:
+def test_numbers_that_are_none_are_refused(name: str, numbers: list[str], rule: str) -> None:
     with pytest.raises(InvalidInput, match=rule):
         config_of(find(name, STUDIES), "default", numbers)
+
+
+def test_a_command_beside_another_does_not_begin(tmp_path: Path) -> None:
+    """A plan may begin with an empty database of a search."""
+    study = find("ldt-life", STUDIES)
+    busy = dataclasses.replace(study, plan=lambda config, shared: pytest.fail("planned"))
+    with locked(tmp_path / study.folder / "shared"), pytest.raises(FolderBusy):
+        run_study(busy, study.smoke, tmp_path, jobs=1)
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    study = find("ldt-life", STUDIES)
+    with pytest.raises(InvalidInput, match=r"`device` should be .* Found 'cudo'"):
+        run_study(study, dataclasses.replace(study.smoke, device="cudo"), tmp_path, jobs=1)
+
+
+def test_a_run_on_two_devices_counts_once() -> None:
+    study = find("ldt-task-a", STUDIES)
+    run = next(study.plan(study.smoke, Path()))[0]
+    again = [dataclasses.replace(run, device="cuda"), dataclasses.replace(run, compile=True)]
+    other = dataclasses.replace(run, method="no_teacher")
+    cells = [Cell(each, {}, {}) for each in (run, *again, other)]
+    assert [cell.run for cell in alike(cells, "method")] == [run, other]
 
 
 def test_a_part_with_fewer_rows_than_a_batch_is_refused(tmp_path: Path) -> None:

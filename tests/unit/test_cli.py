@@ -141,7 +141,7 @@ def test_by_environment_hindsight_is_refused(more: str, capsys: pytest.CaptureFi
 
 def test_nobody_need_read_to_the_end() -> None:
     """`didact rules | head -1`."""
-    command = [sys.executable, "-m", "didact.cli", "rules"]
+    command = [sys.executable, "-m", "didact", "rules"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

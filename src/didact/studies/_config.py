@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
@@ -56,7 +57,7 @@ def config_of(study: Study, size: Size, numbers: Sequence[str]) -> Any:
 
 
 def _check(option: str, value: Any, sizes: Sequence[Any]) -> None:
-    """Counts and lists are as large as the study's own are, which is 1 for most."""
+    """Numbers and lists are as large as the study's own are: counts 1 for most, others 0."""
     if isinstance(value, tuple):
         if not value and all(sizes):
             raise InvalidInput(f"Option `{option}` should have a value. Found none.")
@@ -67,3 +68,5 @@ def _check(option: str, value: Any, sizes: Sequence[Any]) -> None:
         least = min(1, *sizes)
         if value < least:
             raise InvalidInput(f"Option `{option}` should be at least {least}. Found {value}.")
+    elif type(value) is float and min(sizes, default=0) >= 0 and not 0 <= value < math.inf:
+        raise InvalidInput(f"Option `{option}` should be finite and at least 0. Found {value}.")

@@ -14,7 +14,7 @@ from ._study import Cell, Rounds, Study, alike
 
 WEIGHTS: dict[Candidate, tuple[float, ...]] = {
     "no_teacher": (0.0,),
-    "auxiliary": (0.1, 1.0, 10.0),
+    "auxiliary": (0.1, 1.0, 10.0, 30.0, 100.0),
     "generalised_distillation": (0.25, 0.5, 0.75, 1.0),
     "tram": (1.0,),
     "ldt": (1.0, 10.0, 100.0),
@@ -64,14 +64,19 @@ def plan(config: Config, shared: Path) -> Rounds:
     ]  # fmt: skip
 
 
-def _chosen(cells: Sequence[Cell]) -> dict[tuple[str, float, float], list[float]]:
-    """Test errors by method and dials, of the weight that was best on validation rows."""
+def _tried(cells: Sequence[Cell]) -> dict[tuple[str, float, float], list[Cell]]:
+    """One cell per weight, by method and dials."""
     tried: dict[tuple[str, float, float], list[Cell]] = defaultdict(list)
     for cell in alike(cells, "method", "weight", "star_from_x", "luck_in_star"):
         tried[cell.run.method, cell.run.star_from_x, cell.run.luck_in_star].append(cell)
+    return tried
+
+
+def _chosen(cells: Sequence[Cell]) -> dict[tuple[str, float, float], list[float]]:
+    """Test errors by method and dials, of the weight that was best on validation rows."""
     return {
         place: min(found, key=lambda cell: sum(cell.record["validation"])).record["test"]
-        for place, found in tried.items()
+        for place, found in _tried(cells).items()
     }
 
 
@@ -93,18 +98,28 @@ def gains(cells: Sequence[Cell]) -> dict[tuple[str, float, float], list[float]]:
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Shares of the avoidable error that methods avoid, by the dials."""
-    found = gains(cells)
+    """Shares of the avoidable error that methods avoid, by the dials; which weights diverged.
+
+    A cell ends when the first of its seeds diverges, and what it had reached is kept.
+    """
+    found, tried = gains(cells), _tried(cells)
     places = sorted({(star, luck) for _, star, luck in found})
     methods = [m for m in LABELS if m != "no_teacher"]
     rows = [
         [
             f"{star:g}", f"{luck:g}",
             *(f"{mean(found.get((method, star, luck), [])):z.2f}" for method in methods),
+            ", ".join(
+                f"{LABELS[method]} {cell.run.weight:g}"
+                for method in methods
+                for cell in tried.get((method, star, luck), [])
+                if cell.record["diverged"]
+            ),
         ]
         for star, luck in places
     ]  # fmt: skip
-    return markdown(["x* from x (p)", "luck in the rest (r)", *(LABELS[m] for m in methods)], rows)
+    header = ["x* from x (p)", "luck in the rest (r)", *(LABELS[m] for m in methods), "diverged"]
+    return markdown(header, rows)
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def write_tables(studies: Sequence[Study], out: str | os.PathLike[str]) -> Path:
     parts = [
         "# Results",
         "Written by `didact study table` from the records in this folder. The tables of `didact "
-        "fit` are in [fit.md](fit.md). Intervals are 95 %, Student's t over seeds.",
+        "fit` are in [fit.md](fit.md). Intervals are 95 %, Student's t over seeds. Below a table "
+        "is the command of its default size; cells that other options asked for count, too.",
     ]
     for study in studies:
         stored = list(study.stored(out))

@@ -8,15 +8,17 @@ import os
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .._checks import DidactError, InvalidInput
-from ..runs import Backend, Progress, cores, key, read_json, run_cells
+from .._checks import InvalidInput
+from ..runs import Backend, Progress, cores, key, locked, read_json, run_cells, usable_device
 
 Record = dict[str, Any]
 Log = Callable[[int, dict[str, float]], None]
@@ -36,22 +38,27 @@ class Cell:
 def alike(cells: Sequence[Cell], *free: str) -> list[Cell]:
     """Cells that differ in nothing but ``free``: of several kinds that with the most runs.
 
-    A mean over several sizes or settings is a mean of nothing.
+    A mean over several sizes or settings is a mean of nothing. What was run again on another
+    device, or compiled, counts once.
 
     Args:
         cells: of one study.
-        free: fields of their runs that may differ, beside what does not change numbers.
+        free: fields of their runs that may differ.
     """
-    apart = {*free, "compile", "device"}
-    kinds: dict[str, list[Cell]] = defaultdict(list)
+    kinds: dict[str, dict[str, Cell]] = defaultdict(dict)
     for cell in cells:
-        same = {name: value for name, value in asdict(cell.run).items() if name not in apart}
-        kinds[json.dumps(same, sort_keys=True)].append(cell)
+        run = asdict(cell.run)
+        for name in ("compile", "device"):
+            run.pop(name, None)
+        once = json.dumps(run, sort_keys=True)
+        for name in free:
+            run.pop(name, None)
+        kinds[json.dumps(run, sort_keys=True)].setdefault(once, cell)
 
     def runs(kind: list[Cell]) -> tuple[int, int]:
         return len(kind), sum(len(getattr(cell.run, "seeds", [0])) for cell in kind)
 
-    return max(kinds.values(), key=runs, default=[])
+    return max((list(kind.values()) for kind in kinds.values()), key=runs, default=[])
 
 
 @dataclass(frozen=True)
@@ -151,35 +158,36 @@ def run_study(
         The records of the last round.
 
     Raises:
+        InvalidInput: if the config's device is none that this machine has.
+        FolderBusy: if another command does this study there.
         DidactError: if the folder cannot be used; see also :func:`~didact.runs.run_cells`.
     """
     home = Path(out) / study.folder
-    shared = home / "shared"
-    try:
-        shared.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DidactError(f"Cannot use the folder `{home}`: {error.strerror or error}.") from error
-    cell = partial(_cell, study=study, shared=shared)
-    rounds = study.plan(config, shared)
+    if backend == "processes" and hasattr(config, "device"):
+        config = replace(config, device=usable_device(config.device))
     records: list[Record] = []
-    for number in count(1):
-        try:
-            runs = rounds.send(records) if number > 1 else next(rounds)
-        except StopIteration:
-            break
-        with Progress(len(runs), f"{study.name}, round {number}") as bar:
+    # Held from before the plan: a search begins with an empty database.
+    with locked(home / "shared") as shared:
+        cell = partial(_cell, study=study, shared=shared)
+        rounds = study.plan(config, shared)
+        for number in count(1):
+            try:
+                runs = rounds.send(records) if number > 1 else next(rounds)
+            except StopIteration:
+                break
+            with Progress(len(runs), f"{study.name}, round {number}") as bar:
 
-            def told(done: int, total: int, record: Record, cached: bool, bar: Any = bar) -> None:
-                bar.update(done, best=study.value(record), cached=cached)
+                def told(done: int, _: int, record: Record, cached: bool, bar: Any = bar) -> None:
+                    bar.update(done, best=study.value(record), cached=cached)
 
-            records = run_cells(
-                cell,
-                [study.cell(run) for run in runs],
-                home,
-                jobs=jobs,
-                backend=backend,
-                progress=told,
-            )
+                records = run_cells(
+                    cell,
+                    [study.cell(run) for run in runs],
+                    home,
+                    jobs=jobs,
+                    backend=backend,
+                    progress=told,
+                )
     return records
 
 
@@ -208,10 +216,15 @@ def _cell(config: dict[str, Any], own: Path, *, study: Study, shared: Path) -> R
 
 
 def _made(torch_version: str) -> dict[str, Any]:
-    """Where and when."""
+    """Where, when and with what."""
+    installed = {}
+    for name in ("numpy", "mujoco", "gymnasium", "pymunk", "optuna"):
+        with suppress(PackageNotFoundError):
+            installed[name] = version(name)
     return {
         "didact": __version__,
         "torch": torch_version,
+        **installed,
         "python": platform.python_version(),
         "processor": _processor(),
         "cores": cores(),
