@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runs import Integer, Real, searching
+from ..runs import Integer, Real, best, searching
 from ._life_training import Candidate, Run, train
 from ._numbers import markdown, mean
 from ._searched import searched
@@ -111,12 +112,9 @@ def plan(config: Config, shared: Path) -> Rounds:
         lambda record: -held_out(record),
         seed=SEARCH_SEED,
     )
-    best = {
-        places[place]: min(trials, key=lambda trial: trial.value).settings
-        for place, trials in tried.items()
-    }
+    settings = {places[place]: best(trials).settings for place, trials in tried.items()}
     yield [
-        run(method, rows, best[method, nearest(rows, config.searched)], seed)
+        run(method, rows, settings[method, nearest(rows, config.searched)], seed)
         for seed in range(config.seeds)
         for rows in sorted(config.sizes, reverse=True)
         for method in config.methods
@@ -144,15 +142,30 @@ def chosen(record: Record) -> float:
     return accuracy
 
 
-def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
-    """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
-    found: dict[tuple[str, int], list[Cell]] = defaultdict(list)
-    ended = [cell for cell in cells if cell.run.seed < SEARCH_SEED]
-    for cell in alike(ended, "method", "rows", "settings", "seed"):
-        found[cell.run.method, cell.run.rows].append(cell)
+def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[Cell]]:
+    """Final seeds; of several settings those with the most, then the one that searched best."""
+    tried: dict[tuple[str, str], float] = defaultdict(lambda: -math.inf)
+    found: dict[tuple[str, int], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in alike(cells, "method", "rows", "settings", "seed"):
+        run, settings = cell.run, json.dumps(cell.run.settings, sort_keys=True)
+        if run.seed < SEARCH_SEED:
+            found[run.method, run.rows][settings].append(cell)
+        else:
+            place = run.method, settings
+            tried[place] = max(tried[place], held_out(cell.record))
     return {
-        place: [chosen(cell.record) for cell in alike(same, "seed") if cell.record["test"]]
-        for place, same in found.items()
+        (method, rows): max(kinds.items(), key=lambda kind: (len(kind[1]), tried[method, kind[0]]))[
+            1
+        ]
+        for (method, rows), kinds in found.items()
+    }
+
+
+def _accuracies(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
+    """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
+    return {
+        place: [chosen(cell.record) for cell in same if cell.record["test"]]
+        for place, same in _found(cells).items()
     }
 
 
@@ -164,20 +177,32 @@ LABELS = {
 
 def table(cells: Sequence[Cell]) -> str:
     """Test accuracy by method and number of boards."""
-    found = _found(cells)
+    cells_of, found = _found(cells), _accuracies(cells)
     sizes = sorted({*FULL.sizes, *(rows for _, rows in found)})
     rows = [
-        [str(size), *(f"{mean(found.get((method, size), [])):.3f}" for method in LABELS)]
+        [
+            str(size),
+            *(f"{mean(found.get((method, size), [])):.3f}" for method in LABELS),
+            ", ".join(
+                f"{label} {diverged}"
+                for method, label in LABELS.items()
+                if (
+                    diverged := sum(
+                        bool(c.record["diverged"]) for c in cells_of.get((method, size), [])
+                    )
+                )
+            ),
+        ]
         for size in sizes
     ]
-    return markdown(["boards", *LABELS.values()], rows)
+    return markdown(["boards", *LABELS.values(), "runs that diverged"], rows)
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figure 4."""
     from matplotlib.figure import Figure
 
-    found = _found(cells)
+    found = _accuracies(cells)
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.subplots()
     for method, label in LABELS.items():
