@@ -185,6 +185,28 @@ def test_a_run_on_two_devices_counts_once() -> None:
     assert [cell.run for cell in alike(cells, "method")] == [run, other]
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "much"),
+    [("ldt-task-a", "ldt", {"alpha": 1e38}), ("ldt-task-b", "no_teacher", {"entropy": 1e38})],
+)
+def test_a_cell_that_diverges_is_stored_told_and_in_no_mean(
+    name: str, method: str, much: dict[str, float], tmp_path: Path
+) -> None:
+    study = find(name, STUDIES)
+    runs = [run for run in next(study.plan(study.smoke, tmp_path)) if run.method == method]
+    cells = []
+    for run in (runs[0], dataclasses.replace(runs[0], **much)):
+        record = study.train(run, tmp_path, lambda step, values: None)
+        json.dumps(record, allow_nan=False)
+        cells.append(Cell(run, record, {}))
+    assert cells[0].record["diverged"] is None
+    assert cells[1].record["diverged"].startswith("The loss after meta-step 1 is ")
+    study.value(cells[1].record)
+    for cell, text in zip(cells, [study.table([cells[0]]), study.table([cells[1]])], strict=True):
+        assert ("Diverged, and in no mean: " in text) == (cell is cells[1])
+        assert (f"| {len(cell.run.seeds)} |" in text) == (cell is cells[0])
+
+
 def test_a_part_with_fewer_rows_than_a_batch_is_refused(tmp_path: Path) -> None:
     study = find("ldt-task-a", STUDIES)
     few = dataclasses.replace(study.smoke, least=8, most=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ..privileged import mse
 from ..tasks import TaskA, task_a
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study, alike
-from ._toy import Candidate, Problem, Toy, perceptron, stacked, train_toy
+from ._toy import Candidate, Problem, Toy, divided, perceptron, stacked, told, train_toy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,21 +119,25 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     return train_toy(run, make, log)
 
 
+def _named(run: Run) -> tuple[str, int, int]:
+    return run.method if run.resample else "kept", run.dimension, run.rows
+
+
 def _grid(cells: Sequence[Cell]) -> dict[tuple[str, int, int], list[float]]:
     found: dict[tuple[str, int, int], list[float]] = defaultdict(list)
-    for cell in alike(cells, "method", "dimension", "rows", "resample"):
-        run = cell.run
-        method = run.method if run.resample else "kept"
-        found[method, run.dimension, run.rows] += cell.record["highest"]
+    for cell in divided(alike(cells, "method", "dimension", "rows", "resample"))[0]:
+        found[_named(cell.run)] += cell.record["highest"]
     return found
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Highest test accuracies at a few sizes of figure 3b; the grid's split is drawn anew."""
     found = _grid(cells)
+    lost = divided(alike(cells, "method", "dimension", "rows", "resample"))[1]
+    places = {*found, *(_named(cell.run) for cell in lost)}
     rows = []
-    for dimension in sorted({dimension for _, dimension, _ in found}):
-        sizes = sorted({rows for _, d, rows in found if d == dimension})
+    for dimension in sorted({dimension for _, dimension, _ in places}):
+        sizes = sorted({rows for _, d, rows in places if d == dimension})
         for size in sizes[:: max(1, len(sizes) // 3)]:
             ldt = mean(found.get(("ldt", dimension, size), []))
             alone = mean(found.get(("no_teacher", dimension, size), []))
@@ -144,8 +149,9 @@ def table(cells: Sequence[Cell]) -> str:
                     f"{kept:.2f}" if kept.n else "",
                 ]
             )  # fmt: skip
-    return markdown(
-        ["D", "examples", "seeds", "no teacher", "LDT", "LDT − no teacher", "LDT, split kept"], rows
+    header = ["D", "examples", "seeds", "no teacher", "LDT", "LDT − no teacher", "LDT, split kept"]
+    return markdown(header, rows) + told(
+        lost, lambda run: "{}, D = {}, {} rows".format(*_named(run))
     )
 
 
@@ -188,7 +194,7 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: -max(record["highest"]),
+    value=lambda record: -max(record["highest"], default=-math.inf),
     table=table,
     plot=plot,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,17 @@ from ..privileged import kl
 from ..tasks import TaskB, task_b
 from ._numbers import markdown, mean
 from ._study import Cell, Log, Record, Rounds, Study, alike
-from ._toy import KEPT_EVERY, Candidate, Problem, Toy, perceptron, stacked, train_toy
+from ._toy import (
+    KEPT_EVERY,
+    Candidate,
+    Problem,
+    Toy,
+    divided,
+    perceptron,
+    stacked,
+    told,
+    train_toy,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +130,7 @@ def train(run: Run, shared: Path, log: Log) -> Record:
 
 def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
     found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
-    for cell in alike(cells, "method", "logit_scale", "entropy", "resample"):
+    for cell in divided(alike(cells, "method", "logit_scale", "entropy", "resample"))[0]:
         found[cell.run.logit_scale, _label(cell.run)].append(cell)
     return dict(sorted(found.items()))
 
@@ -146,7 +157,10 @@ def table(cells: Sequence[Cell]) -> str:
             ]
         )  # fmt: skip
     header = ["c", "method", "seeds", "lowest test loss", "last test loss", "the true logits'"]
-    return markdown(header, rows)
+    lost = divided(alike(cells, "method", "logit_scale", "entropy", "resample"))[1]
+    return markdown(header, rows) + told(
+        lost, lambda run: f"{_label(run)}, c = {run.logit_scale:g}"
+    )
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -197,7 +211,7 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: min(record["lowest"]),
+    value=lambda record: min(record["lowest"], default=math.inf),
     table=table,
     plot=plot,
 )  # fmt: skip

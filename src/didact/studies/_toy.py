@@ -16,10 +16,24 @@ from .._checks import Diverged
 from ..privileged import LDT, FixedTeacher, NoTeacher, Seeds, each
 from ..unroll import Adam
 from ._loop import Method, Split, initial_weights, meta_steps, steps
-from ._study import Log, Record
+from ._study import Cell, Log, Record
 
 Candidate = Literal["no_teacher", "fixed_teacher", "ldt"]
 KEPT_EVERY = 4
+
+
+def divided(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """Cells that came to their end, and those that diverged, which no mean is of."""
+    lost = [cell for cell in cells if cell.record.get("diverged")]
+    return [cell for cell in cells if cell not in lost], lost
+
+
+def told(lost: Sequence[Cell], name: Callable[[Any], str]) -> str:
+    """A line below a table: which cells diverged; nothing where none did."""
+    if not lost:
+        return ""
+    named = "; ".join(f"{name(cell.run)} ({cell.record['diverged']})" for cell in lost)
+    return f"\n\nDiverged, and in no mean: {named}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +119,8 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
 
     Returns:
         ``score``: by seed, after the first of ``meta_steps`` and every fourth from there;
-        ``last``, ``highest`` and ``lowest``: by seed, after the last and after any of them; CPU
-        ``seconds``.
+        ``last``, ``highest`` and ``lowest``: by seed, after the last and after any of them;
+        ``diverged``: how one of the seeds ended them all, or None; CPU ``seconds``.
     """
     began = time.process_time()
     problem = make()
@@ -145,19 +159,24 @@ def train_toy(run: Toy, make: Callable[[], Problem], log: Log) -> Record:
     adam = torch.optim.Adam(method.parameters(), 1e-3, betas, fused=True)
     walk = steps(method, adam, data, split.batches(run.batch), before)
     scores: list[list[float]] = []
-    for k in range(1, run.meta_steps + 1):
-        loss = float(torch.stack(list(islice(walk, run.student_steps))).mean())
-        if not math.isfinite(loss):
-            raise Diverged(f"The loss after meta-step {k} is {loss}.")
-        with torch.no_grad():
-            found = torch.vmap(problem.score, in_dims=1)(student(x_test)[0], y_test)
-        scores.append([float(f"{value:.5g}") for value in found.tolist()])
-        log(k, {"loss": loss, "score": float(found.mean())})
+    diverged = None
+    try:
+        for k in range(1, run.meta_steps + 1):
+            loss = float(torch.stack(list(islice(walk, run.student_steps))).mean())
+            if not math.isfinite(loss):
+                raise Diverged(f"The loss after meta-step {k} is {loss}.")
+            with torch.no_grad():
+                found = torch.vmap(problem.score, in_dims=1)(student(x_test)[0], y_test)
+            scores.append([float(f"{value:.5g}") for value in found.tolist()])
+            log(k, {"loss": loss, "score": float(found.mean())})
+    except Diverged as error:
+        diverged = str(error)
     curves = list(zip(*scores, strict=True))
     return {
         "highest": [max(curve) for curve in curves],
         "lowest": [min(curve) for curve in curves],
         "last": [curve[-1] for curve in curves],
         "score": [curve[::KEPT_EVERY] for curve in curves],
+        "diverged": diverged,
         "seconds": round(time.process_time() - began, 1),
     }
