@@ -229,7 +229,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     ):
         for k, form in enumerate(get_args(Form)):
             for cell in found.get((environment, form), []):
-                axes.plot(cell.record["test"], color=f"C{k}", alpha=0.6, linewidth=1)
+                test = cell.record["test"]
+                axes.plot(range(1, len(test) + 1), test, color=f"C{k}", alpha=0.6, linewidth=1)
             axes.plot([], [], color=f"C{k}", label=form)
         axes.set(title=environment, xlabel="epoch", yscale="log")
     figure.axes[0].set_ylabel("test error")

@@ -165,6 +165,7 @@ def table(cells: Sequence[Cell]) -> str:
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figure 3d: test loss over training."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     curves = _curves(cells)
@@ -179,8 +180,8 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             run = found[0].run
             runs = np.array([curve for cell in found for curve in cell.record["score"]])
             steps = run.student_steps * (1 + KEPT_EVERY * np.arange(runs.shape[1]))
-            grey = 0.15 + 0.65 * entropies.index(run.entropy) / len(entropies)
-            colour = colours.get(label, str(grey))
+            among = entropies.index(run.entropy) / max(1, len(entropies) - 1)
+            colour = colours.get(label, colormaps["viridis"](among))
             width = 2.0 if label in colours else 1.2
             axes.plot(steps, runs.mean(0), label=label, color=colour, linewidth=width)
             if label in colours:
