@@ -26,6 +26,7 @@ MAY_USE = {
     "studies": SHARED
     | {"unroll", "privileged", "policies", "skips", "agreement", "tasks", "runs", "export"},
     "cli": {"_checks", "dynamics", "hindsight", "policies", "tasks", "runs", "studies"},
+    "__main__": {"cli"},
     "__init__": {"_checks"},
 }
 
