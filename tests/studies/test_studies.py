@@ -21,6 +21,7 @@ from didact.studies import (
     run_study,
     write_tables,
 )
+from didact.studies._life_training import Run
 from didact.studies._study import Cell, alike
 
 NAMES = [study.name for study in STUDIES]
@@ -183,6 +184,20 @@ def test_a_run_on_two_devices_counts_once() -> None:
     other = dataclasses.replace(run, method="no_teacher")
     cells = [Cell(each, {}, {}) for each in (run, *again, other)]
     assert [cell.run for cell in alike(cells, "method")] == [run, other]
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_of_two_settings_the_one_that_searched_best_is_shown(forward: bool) -> None:
+    study = find("ldt-life", STUDIES)
+    run = Run("no_teacher", 32, {"filters": 1}, 0, board=5)
+    cells = []
+    for filters, searched, test in ((1, 0.7, 0.9), (2, 0.8, 0.6)):
+        for seed, held_out in ((1000, searched), (0, 0.5)):
+            other = dataclasses.replace(run, settings={"filters": filters}, seed=seed)
+            record = {"held_out": [0.4, held_out], "test": [0.1, test], "diverged": None}
+            cells.append(Cell(other, record, {}))
+    row = study.table(cells if forward else cells[::-1]).splitlines()[2]
+    assert row.startswith("| 32 | 0.600 |")
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,8 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[Cell]]:
             place = run.method, settings
             tried[place] = max(tried[place], held_out(cell.record))
     return {
-        (method, rows): max(kinds.items(), key=lambda kind: (len(kind[1]), tried[method, kind[0]]))[
-            1
+        (method, rows): kinds[
+            max(kinds, key=lambda settings: (len(kinds[settings]), tried[method, settings]))
         ]
         for (method, rows), kinds in found.items()
     }
@@ -184,13 +184,10 @@ def table(cells: Sequence[Cell]) -> str:
             str(size),
             *(f"{mean(found.get((method, size), [])):.3f}" for method in LABELS),
             ", ".join(
-                f"{label} {diverged}"
-                for method, label in LABELS.items()
-                if (
-                    diverged := sum(
-                        bool(c.record["diverged"]) for c in cells_of.get((method, size), [])
-                    )
-                )
+                LABELS[method]
+                for method in LABELS
+                for cell in cells_of.get((method, size), [])
+                if cell.record["diverged"]
             ),
         ]
         for size in sizes
