@@ -48,7 +48,7 @@ def test_no_board_is_in_two_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return found
 
     monkeypatch.setattr(_life_training, "game_of_life", kept)
-    settings = {name: _ldt_life.FIRST[name] for name in _ldt_life.space("no_teacher")}
+    settings = _ldt_life.first("no_teacher")
     for seed in (0, 1, 1000):
         run = _life_training.Run("no_teacher", 64, settings, seed, epochs=1, held_out_rows=64)
         _life_training.train(replace(run, test_rows=64), tmp_path, lambda epoch, values: None)

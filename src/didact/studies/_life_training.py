@@ -33,8 +33,6 @@ Candidate = Literal["no_teacher", "fixed_random", "fixed_oracle", "ldt"]
 STUDENT_STEPS = 24
 APART_SEED = 10**6
 """Of held-out and test boards; a run's seed is smaller."""
-INITIAL_LOGITS = 0.01
-"""Standard deviation of LDT's first logits."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,9 @@ def _method(run: Run, data: Life, generator: torch.Generator) -> tuple[Method, A
         temperature = 1.0
     else:
         temperature = settings["attention_scale"]
-        scale = settings.get("teacher_weight_scale", INITIAL_LOGITS * temperature)
         shape = (STEPS, LAYERS_PER_STEP * STEPS, filters)
-        phi, teaching = scale * torch.randn(shape, generator=generator), mixed_mse
+        phi = settings["teacher_weight_scale"] * torch.randn(shape, generator=generator)
+        teaching = mixed_mse
     teacher = Mixtures(phi, temperature).to(device)
     alpha = settings["teaching"]
     if run.method != "ldt":
