@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from .._checks import InvalidInput
 from ._files import read_json
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of what decides numbers."""
-    names = ("torch", "numpy", "pandas", "scikit-learn", "optuna")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+def versions(*more: str) -> dict[str, str]:
+    """Of Python and of what decides numbers, ``more`` packages included, where installed."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "pandas", "scikit-learn", "optuna", *more):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def refuse_another(home: Path, data: dict[str, Any], asked: Iterable[str]) -> None:

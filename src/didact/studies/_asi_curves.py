@@ -76,7 +76,7 @@ def table(cells: Sequence[Cell]) -> str:
     """What was reached at the end, and at what cost."""
     rows = []
     for world, groups in compared(cells).items():
-        fixed = [_curve(same)[1] for label, same in groups.items() if label[0] == "Δ"]
+        fixed = [_means(same)[1] for label, same in groups.items() if label[0] == "Δ"]
         aim = max((max(looks) for looks in fixed if looks), default=None)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
@@ -103,7 +103,7 @@ def table(cells: Sequence[Cell]) -> str:
     return markdown(header, rows)
 
 
-def _curve(same: Sequence[Cell]) -> tuple[list[float], list[float]]:
+def _means(same: Sequence[Cell]) -> tuple[list[float], list[float]]:
     """Thousands of model evaluations and accuracy in %, means over seeds, look by look."""
     looks = [
         list(zip(*(cell.record[name] for cell in ended(same)), strict=True))
@@ -117,7 +117,7 @@ def _reached(same: Sequence[Cell], aim: float | None) -> str:
     """Thousands of evaluations at the first look that is at least as good as ``aim``, in %."""
     if aim is None:
         return ""
-    found = [n for n, accuracy in zip(*_curve(same), strict=True) if accuracy >= aim]
+    found = [n for n, accuracy in zip(*_means(same), strict=True) if accuracy >= aim]
     return f"{found[0]:.0f} ({aim:.1f} %)" if found else f"never ({aim:.1f} %)"
 
 

@@ -169,12 +169,9 @@ def _found(cells: Sequence[Cell]) -> dict[tuple[str, int], list[Cell]]:
     }
 
 
-def _accuracies(cells: Sequence[Cell]) -> dict[tuple[str, int], list[float]]:
-    """Test accuracies of the final seeds, at the epoch that was best on held-out boards."""
-    return {
-        place: [chosen(cell.record) for cell in same if cell.record["test"]]
-        for place, same in _found(cells).items()
-    }
+def _accuracies(cells: Sequence[Cell]) -> list[float]:
+    """Test accuracies of seeds, at the epoch that was best on held-out boards."""
+    return [chosen(cell.record) for cell in cells if cell.record["test"]]
 
 
 LABELS = {
@@ -185,16 +182,16 @@ LABELS = {
 
 def table(cells: Sequence[Cell]) -> str:
     """Test accuracy by method and number of boards."""
-    cells_of, found = _found(cells), _accuracies(cells)
+    found = _found(cells)
     sizes = sorted({*FULL.sizes, *(rows for _, rows in found)})
     rows = [
         [
             str(size),
-            *(f"{mean(found.get((method, size), [])):.3f}" for method in LABELS),
+            *(f"{mean(_accuracies(found.get((method, size), []))):.3f}" for method in LABELS),
             ", ".join(
                 LABELS[method]
                 for method in LABELS
-                for cell in cells_of.get((method, size), [])
+                for cell in found.get((method, size), [])
                 if cell.record["diverged"]
             ),
         ]
@@ -207,12 +204,12 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figure 4."""
     from matplotlib.figure import Figure
 
-    found = _accuracies(cells)
+    found = _found(cells)
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.subplots()
     for method, label in LABELS.items():
         sizes = sorted(rows for name, rows in found if name == method)
-        means = [mean(found[method, size]) for size in sizes]
+        means = [mean(_accuracies(found[method, size])) for size in sizes]
         axes.plot(sizes, [m.value for m in means], marker="o", label=label)
         if all(m.n > 1 for m in means):
             axes.fill_between(sizes, [m.low for m in means], [m.high for m in means], alpha=0.2)

@@ -123,17 +123,18 @@ def _named(run: Run) -> tuple[str, int, int]:
     return run.method if run.resample else "kept", run.dimension, run.rows
 
 
-def _grid(cells: Sequence[Cell]) -> dict[tuple[str, int, int], list[float]]:
+def _grid(cells: Sequence[Cell]) -> tuple[dict[tuple[str, int, int], list[float]], list[Cell]]:
+    """Highest accuracies by place, and the cells that diverged."""
+    ended, lost = divided(alike(cells, "method", "dimension", "rows", "resample"))
     found: dict[tuple[str, int, int], list[float]] = defaultdict(list)
-    for cell in divided(alike(cells, "method", "dimension", "rows", "resample"))[0]:
+    for cell in ended:
         found[_named(cell.run)] += cell.record["highest"]
-    return found
+    return found, lost
 
 
 def table(cells: Sequence[Cell]) -> str:
     """Highest test accuracies at a few sizes of figure 3b; the grid's split is drawn anew."""
-    found = _grid(cells)
-    lost = divided(alike(cells, "method", "dimension", "rows", "resample"))[1]
+    found, lost = _grid(cells)
     places = {*found, *(_named(cell.run) for cell in lost)}
     rows = []
     for dimension in sorted({dimension for _, dimension, _ in places}):
@@ -159,7 +160,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figure 3b: accuracy by dimension and number of examples."""
     from matplotlib.figure import Figure
 
-    found = _grid(cells)
+    found, _ = _grid(cells)
     dimensions = sorted({dimension for _, dimension, _ in found})
     sizes = sorted({rows for _, _, rows in found})
     figure = Figure(figsize=(9, 2.6), layout="constrained")

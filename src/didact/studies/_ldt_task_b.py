@@ -128,11 +128,13 @@ def train(run: Run, shared: Path, log: Log) -> Record:
     return {**train_toy(run, make, log), "floor": floor}
 
 
-def _curves(cells: Sequence[Cell]) -> dict[tuple[float, str], list[Cell]]:
+def _curves(cells: Sequence[Cell]) -> tuple[dict[tuple[float, str], list[Cell]], list[Cell]]:
+    """Cells by scale and label, and those that diverged."""
+    ended, lost = divided(alike(cells, "method", "logit_scale", "entropy", "resample"))
     found: dict[tuple[float, str], list[Cell]] = defaultdict(list)
-    for cell in divided(alike(cells, "method", "logit_scale", "entropy", "resample"))[0]:
+    for cell in ended:
         found[cell.run.logit_scale, _label(cell.run)].append(cell)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())), lost
 
 
 def _label(run: Any) -> str:
@@ -146,7 +148,8 @@ def _label(run: Any) -> str:
 def table(cells: Sequence[Cell]) -> str:
     """Test losses at their lowest and at the end of training."""
     rows = []
-    for (scale, label), found in _curves(cells).items():
+    curves, lost = _curves(cells)
+    for (scale, label), found in curves.items():
         lowest = mean([value for cell in found for value in cell.record["lowest"]])
         last = mean([value for cell in found for value in cell.record["last"]])
         floor = mean([value for cell in found for value in cell.record["floor"]])
@@ -157,7 +160,6 @@ def table(cells: Sequence[Cell]) -> str:
             ]
         )  # fmt: skip
     header = ["c", "method", "seeds", "lowest test loss", "last test loss", "the true logits'"]
-    lost = divided(alike(cells, "method", "logit_scale", "entropy", "resample"))[1]
     return markdown(header, rows) + told(
         lost, lambda run: f"{_label(run)}, c = {run.logit_scale:g}"
     )
@@ -168,7 +170,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    curves = _curves(cells)
+    curves, _ = _curves(cells)
     scales = sorted({scale for scale, _ in curves})
     figure = Figure(figsize=(4.2 * len(scales) + 1.6, 3.4), layout="constrained")
     entropies = sorted({run.entropy for found in curves.values() for run in [found[0].run]})

@@ -8,17 +8,25 @@ import os
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from .._checks import InvalidInput
-from ..runs import Backend, Progress, cores, key, locked, read_json, run_cells, usable_device
+from ..runs import (
+    Backend,
+    Progress,
+    cores,
+    key,
+    locked,
+    read_json,
+    run_cells,
+    usable_device,
+    versions,
+)
 
 Record = dict[str, Any]
 Log = Callable[[int, dict[str, float]], None]
@@ -217,15 +225,10 @@ def _cell(config: dict[str, Any], own: Path, *, study: Study, shared: Path) -> R
 
 def _made(torch_version: str) -> dict[str, Any]:
     """Where, when and with what."""
-    installed = {}
-    for name in ("numpy", "mujoco", "gymnasium", "pymunk", "optuna"):
-        with suppress(PackageNotFoundError):
-            installed[name] = version(name)
     return {
+        **versions("mujoco", "gymnasium", "pymunk"),
         "didact": __version__,
         "torch": torch_version,
-        **installed,
-        "python": platform.python_version(),
         "processor": _processor(),
         "cores": cores(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

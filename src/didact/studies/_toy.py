@@ -24,8 +24,10 @@ KEPT_EVERY = 4
 
 def divided(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
     """Cells that came to their end, and those that diverged, which no mean is of."""
-    lost = [cell for cell in cells if cell.record.get("diverged")]
-    return [cell for cell in cells if cell not in lost], lost
+    parts: tuple[list[Cell], list[Cell]] = [], []
+    for cell in cells:
+        parts[bool(cell.record.get("diverged"))].append(cell)
+    return parts
 
 
 def told(lost: Sequence[Cell], name: Callable[[Any], str]) -> str:
