@@ -194,7 +194,8 @@ def _sentence(
     (adaptive, ours), (rival, theirs) = errors.items()
     numbers = (
         f"with {calls} calls of the model the end error is {ours:.3f} of standing still's by "
-        f"adaptive steps and {theirs:.3f} by the best fixed ones ({rival}); difference "
+        f"adaptive steps and {theirs:.3f} by the fixed ones that validation "
+        f"likes best ({rival}); difference "
         f"{gain.mean:.3f} ({LEVEL:.0%} interval {gain.low:.3f} … {gain.high:.3f}). To come to "
         f"{max(ours, theirs):.3f} adaptive steps take {needed[adaptive]} calls, {rival} "
         f"{needed[rival]}."

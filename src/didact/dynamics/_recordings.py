@@ -80,13 +80,14 @@ def read_recordings(
     if path.suffix.lower() == ".npz":
         if state or group is not None or length is not None:
             raise invalid("data", "a table where columns, groups or lengths are named", str(path))
-        return _checked(_arrays(path), None, False, sha256, ())
+        trajectories, warnings = _arrays(path)
+        return _checked(trajectories, None, False, sha256, warnings)
     pieces, columns, warnings = _table(path, tuple(state), group, length)
     return _checked(pieces, columns, group is None, sha256, warnings)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Trajectories by what a message calls them."""
+def _arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Trajectories by what a message calls them, and a warning of arrays that are left out."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -95,8 +96,14 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error):
         raise invalid("data", "a readable .npz of arrays", str(path)) from None
     if "frames" not in arrays:
-        return {f"`{name}`": array for name, array in arrays.items()}
-    frames, lengths = arrays["frames"], arrays.get("lengths")
+        return {f"`{name}`": array for name, array in arrays.items()}, ()
+    frames, lengths = arrays.pop("frames"), arrays.pop("lengths", None)
+    left = ", ".join(f"`{name}`" for name in arrays)
+    return _cut(frames, lengths), (f"Left out: {left}.",) if left else ()
+
+
+def _cut(frames: NDArray[Any], lengths: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
+    """Trajectories of a padded array, or of one after the other."""
     if frames.ndim == 0:
         raise invalid("frames", "[B, T, *frame] or [Σ lengths, *frame]", frames.shape)
     if lengths is None:

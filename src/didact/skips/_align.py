@@ -62,7 +62,8 @@ def aligned_loss(
 
     Raises:
         InvalidInput: as in :func:`skip_loss`; so few steps that the last frame cannot be reached.
-        Diverged: a loss that is not finite.
+        Diverged: a prediction that is not finite, whether aligned or not: its gradient would not be
+            finite either. Fewer ``steps`` may help.
 
     Example:
         >>> x = torch.tensor([0.0, 0.4, 0.5, 0.9, 1.0])[None, :, None]
@@ -105,6 +106,12 @@ def aligned_loss(
             weight = _sum_before(weight[:n], horizon) - costs / temperature
             end = weight.gather(1, ends[:n].unsqueeze(1)).squeeze(1)
             soft.append(F.pad(end, (0, len(last) - n), value=NEVER) / k)
+    finite = torch.stack([each.isfinite().all() for each in predictions])
+    if not bool(finite.all()):
+        wrong = int((~finite).nonzero()[0])
+        raise Diverged(
+            f"Step {wrong} of {most} of the free rollout is not finite. Fewer `steps` may help."
+        )
     matched, number = best.traced()
     if temperature > 0:
         value = -temperature * torch.stack(soft).logsumexp(0).mean()

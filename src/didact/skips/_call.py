@@ -43,8 +43,14 @@ class Cumulants:
         wanted = tuple(given.frames.shape[:2])
         if _shape(cumulants) != wanted:
             raise invalid("cumulants", f"a tensor {list(wanted)}", _shape(cumulants))
-        # float64: a gain is the difference of two sums.
-        self.until = cumulants.detach().cpu().double().numpy().cumsum(1)
+        # float64: a gain is the difference of two sums. The first frame is not arrived at.
+        gained = cumulants.detach().cpu().double().numpy().copy()
+        t = np.arange(wanted[1])
+        gained[(t == 0) | (t > given.last[:, None])] = 0
+        if not np.isfinite(gained).all():
+            row, at = np.argwhere(~np.isfinite(gained))[0]
+            raise invalid("cumulants", "finite", f"{gained[row, at]} at [{row}, {at}]")
+        self.until = gained.cumsum(1)
         self.weight = weight
 
     def error(self, gain: Tensor, rows: Indices, start: Indices, at: Indices) -> Tensor:

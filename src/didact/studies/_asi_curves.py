@@ -25,6 +25,9 @@ from ._asi_training import SEARCH_SEED, Run, train
 from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
 
+SEARCHED = ("ASI", GREEDY, "Δ = 1", "Δ = 2")
+"""Larger steps than 2 inherit its settings, as in the paper."""
+
 
 @dataclass(frozen=True)
 class Config(Common):
@@ -41,8 +44,7 @@ def plan(config: Config, shared: Path) -> Rounds:
     fixed = [f"Δ = {step}" for step in sorted(config.steps, reverse=True)]
     labels = ["ASI", GREEDY, *fixed]
     found: dict[tuple[Any, str], dict[str, Any]] = {}
-    # Larger steps than 2 inherit its settings, as in the paper.
-    searched = [label for label in labels if label in ("ASI", GREEDY, "Δ = 1", "Δ = 2")]
+    searched = [label for label in labels if label in SEARCHED]
     if config.trials:
         tried = [
             (world, label, settings, SEARCH_SEED + k)
@@ -80,8 +82,13 @@ def table(cells: Sequence[Cell]) -> str:
         aim = max((max(looks) for looks in fixed if looks), default=None)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
+            own = "Δ = 2" if label[0] == "Δ" and label not in SEARCHED else label
             tried = [
-                cell for cell in cells if cell.run.seed >= SEARCH_SEED and cell.run.world == world
+                cell
+                for cell in cells
+                if cell.run.seed >= SEARCH_SEED
+                and cell.run.world == world
+                and label_of(cell.run) == own
             ]
             rows.append(
                 [

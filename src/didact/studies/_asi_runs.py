@@ -71,7 +71,7 @@ class Config:
     learning_rate: float = 5e-4
     """Of Adam; the one that the paper's search chose most often."""
     decay: float = 0.6
-    """Share of the updates after which the learning rate is a fifth."""
+    """Share of the updates after which, again and again, the learning rate is a fifth of before."""
     horizon: int = 10
     """H of ASI, in frames; the paper has 15 to 25, for ways that are three times as long."""
     exploration: float = 0.3

@@ -143,9 +143,10 @@ def timeline(true: Tensor, cell: Cell) -> Any:
     start = 0
     for k, (axes, t) in enumerate(zip(bottom, at, strict=True)):
         picture(axes, film[k], "")
-        near = min(above, key=lambda s, t=t: abs(s - t))  # type: ignore[misc]
         end = start + cell.run.settings["horizon"]
-        ways = [s for s in above if start < s <= end or s == near]
+        later = [s for s in above if s > start] or above[-1:]
+        near = min(later, key=lambda s, t=t: abs(s - t))  # type: ignore[misc]
+        ways = [s for s in later if s <= end or s == near]
         seen = (film[k].float() / 255).expand(len(ways), -1, -1, -1)
         losses = binary_cross_entropy(seen, true[ways].float() / 255).flatten(1).mean(1)
         # Half as dark for every tenth of the way from the best to the worst.

@@ -37,6 +37,8 @@ def test_an_npz_in_three_forms(arrays: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     found = read_recordings(tmp_path / "a.npz")
     assert found.columns == ("x0", "x1", "x2")
+    left = ["Left out: `labels`."] if "labels" in arrays else []
+    assert [one for one in found.warnings if "Left out: " in one] == left
     assert found.lengths.tolist() == LENGTHS.tolist()
     for i, piece in enumerate(PIECES):
         torch.testing.assert_close(found.frames[i, : len(piece)], torch.tensor(piece).float())

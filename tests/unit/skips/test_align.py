@@ -181,5 +181,19 @@ def test_refused() -> None:
             aligned_loss(lambda x: x, x, **options)
     with pytest.raises(InvalidInput, match="`f` should return a frame"):
         aligned_loss(lambda x: x[:, :1], x)
-    with pytest.raises(Diverged, match="step 0 is nan"):
+    with pytest.raises(Diverged, match=r"Step 0 of 8 .* not finite"):
         aligned_loss(lambda x: x * torch.nan, x)
+    with pytest.raises(Diverged, match="loss of step 0 is nan"):
+        aligned_loss(lambda x: x + 2, x)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.1])
+def test_what_is_not_aligned_must_be_finite_too(temperature: float) -> None:
+    x = torch.linspace(0.1, 1, 30).view(1, 30, 1)
+    f = nn.Linear(1, 1)
+    nn.init.constant_(f.weight, 30.0)
+    with pytest.raises(Diverged, match=r"Step \d+ of 29 .*Fewer `steps`"):
+        aligned_loss(f, x, loss=squared_error, temperature=temperature)
+    found = aligned_loss(f, x, loss=squared_error, temperature=temperature, steps=8)
+    for grad in torch.autograd.grad(found.loss, list(f.parameters())):
+        assert bool(grad.isfinite().all())

@@ -394,3 +394,14 @@ class TestRefused:
             skip_loss(f, self.x, horizon=1, loss=squared_error)
         with pytest.raises(Diverged, match=r"step 0 is nan.*sigmoid"):
             skip_loss(lambda x: x + 2, self.x)
+
+    def test_cumulants_that_are_not_finite(self) -> None:
+        def f(x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x.flatten(1).sum(1)
+
+        gained = torch.ones(self.x.shape[:2])
+        gained[:, 0] = torch.nan  # Nothing arrives there.
+        assert bool(skip_loss(f, self.x, cumulants=gained).loss.isfinite())
+        gained[1, 2] = torch.inf
+        with pytest.raises(InvalidInput, match=r"`cumulants` should be finite.*inf at \[1, 2\]"):
+            skip_loss(f, self.x, cumulants=gained)
