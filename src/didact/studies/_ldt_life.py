@@ -214,6 +214,9 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
         if all(m.n > 1 for m in means):
             axes.fill_between(sizes, [m.low for m in means], [m.high for m in means], alpha=0.2)
     axes.set(xlabel="training boards", ylabel="test accuracy", xscale="log")
+    sizes = sorted({rows for _, rows in found})
+    axes.set_xticks(sizes, labels=map(str, sizes))
+    axes.minorticks_off()
     axes.legend(frameon=False, fontsize="small")
     return {"figure-4": figure}
 
