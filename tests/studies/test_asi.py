@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -12,16 +13,32 @@ from torch.nn import functional as F
 
 from didact import Diverged, InvalidInput
 from didact.runs import key
-from didact.skips import linear
-from didact.studies import STUDIES, find
+from didact.skips import binary_cross_entropy, latent_skip_loss, linear
+from didact.studies import STUDIES, _asi_training, find
 from didact.studies._asi_curves import Config, plan, plot, table
 from didact.studies._asi_driven import Driven, ways
-from didact.studies._asi_learners import Learner
+from didact.studies._asi_extensions import compared
+from didact.studies._asi_latent import Latent
+from didact.studies._asi_learners import Found, Learner, Matching
 from didact.studies._asi_nets import FrameModel
+from didact.studies._asi_perturbation import Config as Perturbed
+from didact.studies._asi_perturbation import plan as plan_perturbed
+from didact.studies._asi_perturbation import plot as plot_perturbed
 from didact.studies._asi_perturbation import table as fall_table
-from didact.studies._asi_runs import GREEDY, finals, label_of, run_of, tries
-from didact.studies._asi_timelines import matched
-from didact.studies._asi_training import Run, _batches, data_of, films, look, train, unpacked
+from didact.studies._asi_runs import GREEDY, label_of, run_of
+from didact.studies._asi_search import finals, tries
+from didact.studies._asi_timelines import matched, true_film
+from didact.studies._asi_timelines import plot as plot_timelines
+from didact.studies._asi_training import (
+    VALIDATION_SEED,
+    Run,
+    _batches,
+    data_of,
+    films,
+    look,
+    train,
+    unpacked,
+)
 from didact.studies._study import Cell
 from didact.tasks import Trajectories, room_runner
 
@@ -259,7 +276,7 @@ def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
     assert linear(18, 18) == 0
     assert run_of(config, "room-runner", GREEDY, 0).settings["exploration"] == 0
     assert run_of(config, "room-runner", "Δ = 3", 0).settings["horizon"] == 3
-    drawn = tries("ASI", 9)
+    drawn = tries(Config(trials=9), "ASI")
     assert len({key(settings) for settings in drawn}) == 9
     # The paper's numbers of updates, at its 25,000.
     full = find("asi-curves", STUDIES).full
@@ -270,15 +287,23 @@ def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
         assert run.settings["teacher_forcing"] in (15_000, 20_000)
 
 
+def _searched(rounds: Any, values: list[float | None]) -> Any:
+    """The runs after a search in which trials have these accuracies; None diverged, after a 1."""
+    records = [
+        {"probability": [0.0, 1.0 if value is None else value], "diverged": value is None or None}
+        for value in values
+    ]
+    return rounds.send(records)
+
+
 def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_path: Any) -> None:
     config = Config(worlds=("room-runner",), trials=3, seeds=2, steps=(1, 2, 5))
     rounds = plan(config, tmp_path)
     asked = next(rounds)
     assert len(asked) == 4 * 3
-    assert all(run.seed >= 1000 for run in asked)
+    assert {run.seed for run in asked} == {1000}
     # The second trial of each method is the best.
-    records = [{"accuracy": [0.1, 0.9 if k % 3 == 1 else 0.2, 0.0]} for k in range(12)]
-    final = rounds.send(records)
+    final = _searched(rounds, [0.1, 0.9, 0.2] * 4)
     best = {label_of(asked[k]): asked[k].settings for k in range(1, 12, 3)}
     assert [run.seed for run in final] == [0] * 5 + [1] * 5
     for run in final:
@@ -287,14 +312,100 @@ def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_p
         assert run.settings == wanted
 
 
+def test_without_trials_a_search_is_of_learning_rates(tmp_path: Any) -> None:
+    rounds = plan(Config(worlds=("funnel-board",), seeds=1, rates=(0.1, 0.2, 0.3)), tmp_path)
+    asked = next(rounds)
+    tried = [(label_of(run), run.settings["learning_rate"]) for run in asked]
+    labels = ["ASI", GREEDY, "Δ = 2", "Δ = 1"]
+    assert tried == [(label, rate) for label in labels for rate in (0.1, 0.2, 0.3)]
+    assert {run.seed for run in asked} == {1000}
+    # What comes first wins where two are alike; what diverged is never chosen.
+    values = [0.9, 0.1, None, 0.1, 0.9, 0.1, 0.5, 0.5, 0.5, None, None, None]
+    final = _searched(rounds, values)
+    assert [run.settings["learning_rate"] for run in final] == [0.1, 0.2, 0.1, 5e-4]
+    (none,) = plan(Config(worlds=("room-runner",), seeds=1, rates=()), tmp_path)
+    assert [run.settings["learning_rate"] for run in none] == [2e-3] * 4
+
+
+def test_the_studies_share_their_search_and_their_runs(tmp_path: Any) -> None:
+    world: dict[str, Any] = {"worlds": ("funnel-board",), "seeds": 2, "rates": (0.1, 0.2)}
+    values = {"ASI": [0.1, 0.9], GREEDY: [0.1, 0.9], "Δ = 1": [0.9, 0.1], "Δ = 2": [0.1, 0.9]}
+
+    def runs(name: str, **more: Any) -> tuple[list[str], list[Run]]:
+        study = find(name, STUDIES)
+        rounds = study.plan(study.config(**world, **more), tmp_path)
+        asked = list(next(rounds))
+        final = _searched(rounds, [values[label_of(run)][k % 2] for k, run in enumerate(asked)])
+        return [key(study.cell(run)) for run in asked], final
+
+    tried, curves = runs("asi-curves")
+    for name, own in (("asi-timelines", 0), ("asi-extensions", 4), ("asi-perturbation", 4)):
+        more = {"switch": 3} if name == "asi-perturbation" else {}
+        asked, final = runs(name, **more)
+        assert set(asked) <= set(tried)
+        fresh = [run for run in final if run not in curves]
+        assert len(fresh) == own * 2
+        assert len(final) - len(fresh) == (0 if more else 4)
+        for run in fresh:
+            rate = run.settings["learning_rate"]
+            assert rate == (0.1 if "Δ = 1" in label_of(run) else 0.2)
+            assert run.switch == (3 if more else 0)
+
+
+@pytest.mark.parametrize("switch", [0, 16, 20])
+def test_dynamics_change_within_the_epochs(switch: int, tmp_path: Any) -> None:
+    with pytest.raises(InvalidInput, match="`switch` should be at least 1 and below the 16 epochs"):
+        plan_perturbed(Perturbed(switch=switch), tmp_path)
+
+
+def test_shown_are_the_settings_that_the_trials_chose() -> None:
+    config = Config(worlds=("funnel-board",))
+
+    def cell(label: str, seed: int, rate: float, best: float = 0.5, **more: Any) -> Cell:
+        run = run_of(config, "funnel-board", label, seed, learning_rate=rate, **more)
+        return Cell(run, {"probability": [best, 0.1], "diverged": None}, {})
+
+    trials = [cell("ASI", 1000, 0.1, 0.7), cell("ASI", 1000, 0.2, 0.8), cell("ASI", 1000, 0.3, 0.6)]
+    lost = cell("ASI", 1000, 0.4, 0.9)
+    lost.record["diverged"] = "nan"
+    smaller = dataclasses.replace(config, board_epochs=3)
+    other = Cell(
+        run_of(smaller, "funnel-board", "ASI", 1000, learning_rate=0.3),
+        {"probability": [1.0], "diverged": None}, {},
+    )  # fmt: skip
+    seeds = [cell("ASI", seed, rate) for rate in (0.4, 0.1, 0.3, 0.2) for seed in (1, 0)]
+    more = [
+        cell("ASI", 2, 0.1),
+        cell("Δ = 2", 0, 0.3),
+        cell("Δ = 2", 1, 0.3),
+        cell("Δ = 2", 0, 0.1),
+    ]
+    heirs = [cell("latent ASI", 0, rate) for rate in (0.1, 0.2, 0.3)]
+
+    def shown(cells: list[Cell]) -> dict[str, list[tuple[float, int]]]:
+        return {
+            label: [(c.run.settings["learning_rate"], c.run.seed) for c in same]
+            for label, same in finals(cells)["funnel-board"].items()
+        }
+
+    cells = [*trials, lost, other, *seeds, *more, *heirs]
+    expected = {
+        "ASI": [(0.2, 0), (0.2, 1)], "latent ASI": [(0.2, 0)], "Δ = 2": [(0.3, 0), (0.3, 1)],
+    }  # fmt: skip
+    assert shown(cells) == shown(cells[::-1]) == expected
+    # Without trials, and where what they chose has not been run, the most seeds count.
+    assert shown([*seeds, *more])["ASI"] == [(0.1, 0), (0.1, 1), (0.1, 2)]
+    assert shown([cell("ASI", 1000, 0.9), *seeds, *more])["ASI"] == [(0.1, 0), (0.1, 1), (0.1, 2)]
+
+
 def test_cells_of_one_size_and_setting_stand_together() -> None:
     config = Config(seeds=2)
     small = dataclasses.replace(config, room_epochs=3)
     runs = [run_of(c, "room-runner", "ASI", s) for c, s in ((config, 1), (config, 0), (small, 0))]
     runs += [run_of(config, "room-runner", "ASI", s) for s in (1000,)]
-    cells = [Cell(run, {}, {}) for run in runs]
+    cells = [Cell(run, {"probability": [0.5], "diverged": None}, {}) for run in runs]
     found = finals(cells)["room-runner"]["ASI"]
-    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 64), (1, 64)]
+    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 32), (1, 32)]
     assert finals(cells, ["Δ = 1"]) == {}
     assert finals(cells, switched=True) == {}
 
@@ -317,15 +428,39 @@ def _cells(diverged: int) -> list[Cell]:
 
 def test_seeds_that_diverged_are_told_and_left_out() -> None:
     row = table(_cells(1)).splitlines()[2]
-    assert "| 3 of 4 | 70.0 (" in row
-    (axes,) = plot(_cells(1))["figure-2.9"].axes
-    (line,) = axes.lines
-    assert line.get_label() == "ASI (3 of 4 seeds)"
-    assert line.get_xdata().tolist() == [2, 4]
-    assert line.get_ydata() == pytest.approx([20, 70])
-    (axes,) = plot(_cells(4))["figure-2.9"].axes
+    assert "| 3 of 4 | 50.0 (" in row
+    assert " | 70.0 (" in row
+    shown = plot(_cells(1))["figure-2.9"].axes
+    for axes, end in zip(shown, (50, 70), strict=True):
+        (line,) = axes.lines
+        assert line.get_label() == "ASI (3 of 4 seeds)"
+        assert line.get_xdata().tolist() == [2, 4]
+        assert line.get_ydata() == pytest.approx([20, end])
+    assert [axes.get_ylabel() for axes in shown] == [
+        "ψ of the true label, %", "ψ's first choice is true, %",
+    ]  # fmt: skip
+    axes, _ = plot(_cells(4))["figure-2.9"].axes
     assert [line.get_label() for line in axes.lines] == ["ASI (0 of 4 seeds)"]
     assert "| 0 of 4 |" in table(_cells(4))
+
+
+def test_a_method_has_one_colour_and_a_switch_its_line() -> None:
+    cells = _cells(0)
+    config = Config(board_epochs=4, trajectories=4, looks=2)
+    for label in ("Δ = 1", "ASI"):
+        cells.append(Cell(run_of(config, "funnel-board", label, 0), cells[0].record, {}))
+    colours = {
+        (axes.get_title(), line.get_label()): line.get_color()
+        for axes in plot(cells)["figure-2.10"].axes
+        for line in axes.lines
+    }
+    assert colours["room-runner", "ASI"] == colours["funnel-board", "ASI"]
+    assert colours["funnel-board", "ASI"] != colours["funnel-board", "Δ = 1"]
+    switched = Cell(run_of(config, "funnel-board", "ASI", 0, switch=3), cells[0].record, {})
+    top, bottom = plot_perturbed([switched])["figure-2.11"].axes
+    assert top.get_title() == "funnel-board, perturbed until the line"
+    for axes in (top, bottom):
+        assert axes.lines[-1].get_xdata() == [3, 3]
 
 
 def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
@@ -338,7 +473,7 @@ def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
     cells = []
     for label, (accuracy, evaluations) in found.items():
         record = {
-            "accuracy": accuracy, "probability": accuracy, "evaluations": evaluations,
+            "accuracy": [0.0, 1.0, 0.0], "probability": accuracy, "evaluations": evaluations,
             "updates": [2, 4, 8], "skip": [2.0] * 3, "diverged": None,
         }  # fmt: skip
         cells.append(Cell(run_of(config, "room-runner", label, 0), record, {}))
@@ -349,8 +484,8 @@ def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
 def test_the_fall_is_of_means() -> None:
     run = run_of(Config(board_epochs=4, trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
     record = {
-        "accuracy": [0.5, 0.8, 0.5, 0.7], "updates": [2, 4, 6, 8], "before": (0.8, 0.8),
-        "frozen": (0.7, 0.7), "diverged": None,
+        "probability": [0.5, 0.8, 0.5, 0.7], "updates": [2, 4, 6, 8], "before": (0.1, 0.8),
+        "frozen": (0.2, 0.7), "diverged": None,
     }  # fmt: skip
     row = fall_table([Cell(run, record, {})]).splitlines()[2]
     assert "| 1 | 80.0 | 70.0 | 60.0 | 50.0 | 70.0 | 20.0 |" in row
@@ -366,3 +501,146 @@ def test_a_model_that_explodes_diverged(rooms: Trajectories) -> None:
     run = Run("room-runner", "asi", SETTINGS, seed=0, pixels=2, extent=16)
     with pytest.raises(Diverged, match="predicted frame"):
         look(run, Bang(), rooms, 3)
+
+
+class Spy:
+    """Writes down what it is asked; its weight falls by Adam's learning rate at each update."""
+
+    def __init__(self, known: dict[str, Trajectories]) -> None:
+        self.known = known
+        self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.asked: list[tuple[str, Matching]] = []
+        self.weights: list[float] = []
+        self.looked: list[tuple[str, int, int]] = []
+        self.paths = iter(range(100, 0, -1))
+
+    def parameters(self) -> Any:
+        yield self.weight
+
+    def _name(self, data: Trajectories) -> str:
+        (name,) = (n for n, known in self.known.items() if torch.equal(known.frames, data.frames))
+        return name
+
+    def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found:
+        self.asked.append((self._name(data), matching))
+        self.weights.append(float(self.weight.detach()))
+        return Found(self.weight * 1.0, 7, [next(self.paths) for _ in rows])
+
+    def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
+        name = self._name(data)
+        self.looked.append((name, steps, len(self.asked)))
+        # Right where the dynamics are perturbed.
+        end = data.last if "perturbed" in name else data.first
+        return end[rows, None].expand(-1, steps, -1, -1, -1)
+
+
+def test_training_asks_for_the_schedules_and_looks_at_the_right_dynamics(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        **SETTINGS, "learning_rate": 0.25, "decay": 4, "exploration": 5, "teacher_forcing": 8,
+    }  # fmt: skip
+    run = Run(
+        "room-runner", "asi", settings, seed=3, pixels=2, extent=8, trajectories=5, validation=3,
+        epochs=4, looks=4, switch=2,
+    )  # fmt: skip
+
+    def known(count: int, seed: int, perturbed: bool) -> Trajectories:
+        return room_runner(count, seed=seed, perturbed=perturbed, side=8, pixels=2)
+
+    spy = Spy(
+        {
+            "training, perturbed": known(5, 3, True),
+            "training": known(5, 3, False),
+            "validation, perturbed": known(3, VALIDATION_SEED, True),
+            "validation": known(3, VALIDATION_SEED, False),
+        }
+    )
+    monkeypatch.setattr(_asi_training, "learner_of", lambda run, generator: spy)
+    record = train(run, tmp_path, lambda step, values: None)
+    assert record["diverged"] is None
+    assert [name for name, _ in spy.asked] == ["training, perturbed"] * 6 + ["training"] * 6
+    for i, (_, matching) in enumerate(spy.asked):
+        assert matching["exploration"] == pytest.approx(max(0.0, 1 - i / 5))
+        assert matching["teacher_forcing"] == pytest.approx(1 / (1 + 5 * i / 8))
+    fell = -torch.tensor([*spy.weights, float(spy.weight.detach())], dtype=torch.float64).diff()
+    expected = [0.25 * 0.2 ** (i // 4) for i in range(12)]
+    torch.testing.assert_close(fell, torch.tensor(expected, dtype=torch.float64))
+    # Paths are 100, 99, 98, …, of which the last epoch's five count.
+    steps = [math.ceil(longest - 4 * 0.01) + 1 for longest in (100, 95, 90, 85)]
+    assert record["steps"] == steps
+    assert record["updates"] == [3, 6, 9, 12]
+    assert record["evaluations"] == [21, 42, 63, 84]
+    assert record["accuracy"] == [1, 1, 0, 0]
+    assert record["before"] == (1.0, pytest.approx(1, abs=1e-3))
+    assert record["frozen"] == (0.0, 0.5)
+    kinds = ["validation, perturbed", "validation"]
+    looks = [
+        (kind, step, update)
+        for step, update in zip(steps, (3, 6, 9, 12), strict=True)
+        for kind in kinds
+    ]
+    assert spy.looked == [*looks, ("validation", steps[-1], 12)]
+
+
+def test_a_latent_model_learns_to_match_and_to_decode(rooms: Trajectories) -> None:
+    latent = Latent(SETTINGS, seeded(), "cpu")
+    rows = torch.tensor([0, 2, 3])
+    matching: Matching = {"exploration": 0.5, "teacher_forcing": 0.5, "generator": seeded(4)}
+    found = latent.loss(rooms, rows, matching)
+    g = seeded(4)
+    frames, lengths = rooms.batch(rows)
+    matched = latent_skip_loss(
+        latent.encoder, latent.f, frames, lengths, horizon=3, exploration=0.5,
+        teacher_forcing=0.5, generator=g,
+    )  # fmt: skip
+    draws = torch.rand(2, 8, generator=g)
+    places = [(int(3 * a), b) for a, b in draws.T.tolist()]
+    seen = torch.stack([frames[row, int(b * int(lengths[row]))] for row, b in places])
+    decoded = latent.decoder(latent.encoder(seen), seen.shape[2:])
+    again = binary_cross_entropy(decoded, seen).mean()
+    torch.testing.assert_close(found.loss, matched.loss + again)
+    assert float(again.detach()) > 0.1
+    found.loss.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and bool(p.grad.any()) for p in latent.decoder.parameters())
+
+
+def test_a_film_shows_each_prediction_from_its_moment_on() -> None:
+    config = Config(trajectories=4, room_epochs=4, looks=1, validation=2)
+    at = {"ASI": [3, 9, 12], "Δ = 2": [2, 4, 6]}
+    cells = []
+    for label, times in at.items():
+        run = run_of(config, "room-runner", label, 0)
+        true = true_film(run)
+        data = room_runner(2, seed=VALIDATION_SEED, side=8, pixels=4)
+
+        class Chosen:
+            def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
+                return (true[times].float() / 255).expand(len(rows), -1, -1, -1, -1)  # noqa: B023
+
+        cells.append(Cell(run, {"films": films(Chosen(), data, 3)}, {}))  # type: ignore[arg-type]
+    film = plot_timelines(cells)["room-runner-true-asi-fixed"]
+    wide = true.shape[3]
+    assert film.shape == (len(true), 3, wide, 3 * wide + 4)
+    for t in range(len(true)):
+        assert torch.equal(film[t, :, :, :wide], true[t])
+        for k, times in enumerate(at.values(), start=1):
+            now = max([0, *(time for time in times if time <= t)])
+            assert torch.equal(film[t, :, :, k * (wide + 2) :][..., :wide], true[now])
+
+
+def test_extensions_stand_beside_asi_of_their_size_alone() -> None:
+    config = Config(trajectories=4, room_epochs=4)
+    large = dataclasses.replace(config, room_epochs=9)
+
+    def cells(config: Config, world: Any, *labels: str) -> list[Cell]:
+        return [Cell(run_of(config, world, label, 0, steps=9), {}, {}) for label in labels]
+
+    ours = cells(config, "room-runner", "ASI", "Δ = 1", "global alignment", "latent ASI")
+    others = cells(large, "room-runner", "ASI", GREEDY, "Δ = 1", "Δ = 2", "Δ = 3")
+    board = cells(config, "funnel-board", "ASI", "Δ = 1")
+    found = compared([*others, *board, *ours])
+    assert list(found) == ["room-runner"]
+    labels = {label: [c.run.epochs for c in same] for label, same in found["room-runner"].items()}
+    assert labels == {label_of(c.run): [4] for c in ours}
+    assert compared([*others, *board]) == {}

@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ._asi_runs import (
-    GREEDY,
-    LARGE,
-    TINY,
-    ended,
-    finals,
-    highest,
-    label_of,
-    run_of,
-    seeds_of,
-    size_of,
-    tries,
-)
+from ._asi_runs import GREEDY, LARGE, TINY, ended, highest, label_of, seeds_of, size_of
 from ._asi_runs import Config as Common
-from ._asi_training import SEARCH_SEED, Run, train
+from ._asi_search import finals, rounds, trials_of
+from ._asi_training import Run, train
 from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
 
-SEARCHED = ("ASI", GREEDY, "Δ = 1", "Δ = 2")
-"""Larger steps than 2 inherit its settings, as in the paper."""
+MEASURES = {"probability": "ψ of the true label, %", "accuracy": "ψ's first choice is true, %"}
+"""What is drawn; the paper calls the first one accuracy."""
 
 
 @dataclass(frozen=True)
@@ -35,37 +24,12 @@ class Config(Common):
 
     steps: tuple[int, ...] = (1, 2)
     """Δ of the models of fixed steps."""
-    trials: int = 0
-    """Settings tried at random for each method, as in appendix A; 0 takes those given here."""
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """Random search, where asked for, then seeds of every method, the cheap ones first."""
+    """The search, then seeds of every method, the cheap ones first."""
     fixed = [f"Δ = {step}" for step in sorted(config.steps, reverse=True)]
-    labels = ["ASI", GREEDY, *fixed]
-    found: dict[tuple[Any, str], dict[str, Any]] = {}
-    searched = [label for label in labels if label in SEARCHED]
-    if config.trials:
-        tried = [
-            (world, label, settings, SEARCH_SEED + k)
-            for world in config.worlds
-            for label in searched
-            for k, settings in enumerate(tries(label, config.trials))
-        ]
-        records = yield [run_of(config, w, label, seed, **s) for w, label, s, seed in tried]
-        best: dict[tuple[Any, str], float] = {}
-        for (world, label, settings, _), record in zip(tried, records, strict=True):
-            if highest(record) > best.get((world, label), -1.0):
-                best[world, label], found[world, label] = highest(record), settings
-        for world in config.worlds:
-            for label in fixed:
-                found.setdefault((world, label), found.get((world, "Δ = 2"), {}))
-    yield [
-        run_of(config, world, label, seed, **found.get((world, label), {}))
-        for seed in range(config.seeds)
-        for world in config.worlds
-        for label in labels
-    ]
+    return rounds(config, ["ASI", GREEDY, *fixed])
 
 
 def compared(cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:
@@ -82,78 +46,84 @@ def table(cells: Sequence[Cell]) -> str:
         aim = max((max(looks) for looks in fixed if looks), default=None)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
-            own = "Δ = 2" if label[0] == "Δ" and label not in SEARCHED else label
-            tried = [
-                cell
-                for cell in cells
-                if cell.run.seed >= SEARCH_SEED
-                and cell.run.world == world
-                and label_of(cell.run) == own
-            ]
+            tried = len(trials_of(cells, same))
             rows.append(
                 [
                     world, label, seeds_of(same),
-                    f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
                     f"{mean([100 * highest(end) for end in ends]):.1f}",
+                    f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
                     _reached(same, aim),
                     f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
-                    f"{size_of(same[0])}; {len(tried)} trials" if tried else size_of(same[0]),
+                    f"{size_of(same[0])}, of {tried} trials" if tried else size_of(same[0]),
                 ]
             )  # fmt: skip
     header = [
-        "world", "method", "seeds", "accuracy at the end, %", "ψ of the true label, %",
-        "best look, %", "model evaluations, thousands", "… until where fixed steps are best",
-        "frames per step", "size",
+        "world", "method", "seeds", "ψ of the true label at the end, %", "best look, %",
+        "ψ's first choice at the end, %", "model evaluations, thousands",
+        "… until where fixed steps are best", "frames per step", "size",
     ]  # fmt: skip
     return markdown(header, rows)
 
 
 def _means(same: Sequence[Cell]) -> tuple[list[float], list[float]]:
-    """Thousands of model evaluations and accuracy in %, means over seeds, look by look."""
+    """Thousands of model evaluations and ψ of the true label in %, means over seeds."""
     looks = [
         list(zip(*(cell.record[name] for cell in ended(same)), strict=True))
-        for name in ("evaluations", "accuracy")
+        for name in ("evaluations", "probability")
     ]
-    evaluations, accuracies = ([sum(look) / len(look) for look in found] for found in looks)
-    return [n / 1000 for n in evaluations], [100 * share for share in accuracies]
+    evaluations, shares = ([sum(look) / len(look) for look in found] for found in looks)
+    return [n / 1000 for n in evaluations], [100 * share for share in shares]
 
 
 def _reached(same: Sequence[Cell], aim: float | None) -> str:
     """Thousands of evaluations at the first look that is at least as good as ``aim``, in %."""
     if aim is None:
         return ""
-    found = [n for n, accuracy in zip(*_means(same), strict=True) if accuracy >= aim]
+    found = [n for n, share in zip(*_means(same), strict=True) if share >= aim]
     return f"{found[0]:.0f} ({aim:.1f} %)" if found else f"never ({aim:.1f} %)"
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
     """Figures 2.9 and 2.10."""
+    worlds = compared(cells)
+    return {"figure-2.9": curves(worlds, "epochs"), "figure-2.10": curves(worlds, "evaluations")}
+
+
+def curves(
+    worlds: dict[str, dict[str, list[Cell]]], place: Literal["epochs", "evaluations"]
+) -> Any:
+    """ψ of the true label, and below how often that is ψ's first choice, look by look.
+
+    Means of validation trajectories with their interquartile range over seeds; where the dynamics
+    change, there is a line.
+    """
     from matplotlib.figure import Figure
 
-    worlds = compared(cells)
-    drawn = {}
-    for name, place, title in (
-        ("figure-2.9", "epochs", "epochs"),
-        ("figure-2.10", "evaluations", "model evaluations, thousands"),
-    ):
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        panels = figure.subplots(1, max(1, len(worlds)), squeeze=False)[0]
-        for axes, (world, groups) in zip(panels, worlds.items(), strict=False):
-            for k, (label, same) in enumerate(groups.items()):
-                curve(axes, same, place, label, f"C{k}")
-            axes.set(title=world, xlabel=title, ylabel="accuracy in %")
-            axes.legend(frameon=False, fontsize="small")
-        drawn[name] = figure
-    return drawn
+    wide = max(1, len(worlds))
+    every = sorted({label for groups in worlds.values() for label in groups})
+    figure = Figure(figsize=(4.4 * wide, 5.4), layout="constrained")
+    panels = figure.subplots(len(MEASURES), wide, squeeze=False, sharex="col")
+    for column, (world, groups) in zip(panels.T, worlds.items(), strict=False):
+        line = max(same[0].run.switch for same in groups.values()) if place == "epochs" else 0
+        for axes, (name, told) in zip(column, MEASURES.items(), strict=True):
+            for label, same in groups.items():
+                _curve(axes, same, place, name, label, f"C{every.index(label)}")
+            if line:
+                axes.axvline(line, color="0.5", linewidth=0.8)
+            axes.set(ylabel=told, ylim=(0, 103))
+        column[0].set_title(f"{world}, perturbed until the line" if line else world)
+        column[-1].set_xlabel("epochs" if place == "epochs" else "model evaluations, thousands")
+        column[-1].legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False,
+            fontsize="small",
+        )  # fmt: skip
+    return figure
 
 
-def curve(axes: Any, same: Sequence[Cell], place: str, label: str, color: str) -> None:
-    """Mean accuracy of validation trajectories with its interquartile range over seeds.
-
-    Seeds that diverged are left out; the legend says so.
-    """
+def _curve(axes: Any, same: Sequence[Cell], place: str, name: str, label: str, color: str) -> None:
+    """One line; seeds that diverged are left out, and the legend says so."""
     import numpy as np
 
     left = ended(same)
@@ -162,7 +132,7 @@ def curve(axes: Any, same: Sequence[Cell], place: str, label: str, color: str) -
     if not left:
         axes.plot([], [], color=color, label=label)
         return
-    values = 100 * np.array([cell.record["accuracy"] for cell in left])
+    values = 100 * np.array([cell.record[name] for cell in left])
     if place == "epochs":
         per_epoch = -(-same[0].run.trajectories // same[0].run.batch)
         at = np.array(left[0].record["updates"]) / per_epoch
@@ -181,13 +151,13 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(steps=(1, 2, 3, 5), trials=9, **LARGE),
-    smoke=Config(steps=(2,), trials=1, **TINY),
+    full=Config(steps=(1, 2, 3, 5), **LARGE),
+    smoke=Config(steps=(2,), **TINY),
     plan=plan,
     train=train,
     value=lambda record: -highest(record),
     table=table,
     plot=plot,
     records="asi",
-    own=lambda run: run.method in ("asi", "fixed"),
+    own=lambda run: run.method in ("asi", "fixed") and not run.switch,
 )

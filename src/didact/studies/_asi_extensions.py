@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._asi_curves import curve
-from ._asi_runs import LARGE, TINY, ended, finals, highest, run_of, seeds_of, size_of
+from ._asi_curves import curves
+from ._asi_runs import LARGE, TINY, ended, highest, seeds_of, size_of
 from ._asi_runs import Config as Common
+from ._asi_search import finals, rounds, world_of
 from ._asi_training import Run, World, train
 from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
@@ -32,30 +33,27 @@ class Config(Common):
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """Seeds of every method."""
-    yield [
-        run_of(config, world, label, seed, **_more(config, label))
-        for seed in range(config.seeds)
-        for world in config.worlds
-        for label in config.labels
-    ]
+    """The search of ASI's and Δ = 1's settings, which the others inherit, then seeds of all."""
+    return rounds(config, config.labels, more={"global alignment": {"steps": config.steps}})
 
 
-def _more(config: Config, label: str) -> dict[str, Any]:
-    return {"steps": config.steps} if label == "global alignment" else {}
+def compared(cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:
+    """By world and label, where there are extensions."""
+    there = {world_of(cell.run) for cell in cells if cell.run.method not in ("asi", "fixed")}
+    return finals([cell for cell in cells if world_of(cell.run) in there], LABELS)
 
 
 def table(cells: Sequence[Cell]) -> str:
     """What was reached at the end, and at what cost."""
     rows = []
-    for world, groups in finals(cells, LABELS).items():
+    for world, groups in compared(cells).items():
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
             rows.append(
                 [
                     world, label, seeds_of(same),
-                    f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([100 * end['probability'][-1] for end in ends]):.1f}",
+                    f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
                     f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
                     f"{mean([cell.record['seconds'] / 60 for cell in same]).value:.0f}",
@@ -63,25 +61,16 @@ def table(cells: Sequence[Cell]) -> str:
                 ]
             )  # fmt: skip
     header = [
-        "world", "method", "seeds", "accuracy at the end, %", "ψ of the true label, %",
-        "model evaluations, thousands", "frames per step", "minutes of one core", "size",
+        "world", "method", "seeds", "ψ of the true label at the end, %",
+        "ψ's first choice at the end, %", "model evaluations, thousands", "frames per step",
+        "minutes of one core", "size",
     ]  # fmt: skip
     return markdown(header, rows)
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Accuracy by epochs."""
-    from matplotlib.figure import Figure
-
-    worlds = finals(cells, LABELS)
-    figure = Figure(figsize=(5 * max(1, len(worlds)), 3.4), layout="constrained")
-    panels = figure.subplots(1, max(1, len(worlds)), squeeze=False)[0]
-    for axes, (world, groups) in zip(panels, worlds.items(), strict=False):
-        for k, (label, same) in enumerate(groups.items()):
-            curve(axes, same, "epochs", label, f"C{k}")
-        axes.set(title=world, xlabel="epochs", ylabel="accuracy in %")
-        axes.legend(frameon=False, fontsize="small")
-    return {"accuracy": figure}
+    """By epochs."""
+    return {"accuracy": curves(compared(cells), "epochs")}
 
 
 study = Study(

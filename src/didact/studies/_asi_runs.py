@@ -1,34 +1,28 @@
-"""What the studies of adaptive skip intervals compare, and which of their cells belong together."""
+"""What the studies of adaptive skip intervals compare."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..runs import Choice, drawn
 from ._asi_learners import Method
 from ._asi_nets import Architecture
-from ._asi_training import SEARCH_SEED, Run, World
-from ._study import Cell, Record, alike
+from ._asi_training import Run, World
+from ._study import Cell, Record
 
 GREEDY = "ASI, no exploration"
 TINY: dict[str, Any] = {
     "worlds": ("room-runner",), "seeds": 1, "trajectories": 2, "validation": 2, "room_epochs": 1,
-    "board_epochs": 1, "looks": 1, "filters": 2,
+    "board_epochs": 1, "looks": 1, "filters": 2, "rates": (1e-3,),
 }  # fmt: skip
 """What takes seconds."""
 LARGE: dict[str, Any] = {
     "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500,
     "room_epochs": 100, "board_epochs": 100, "looks": 400, "unit_pixels": 6, "filters": 48,
-    "horizon": 20, "residual": False, "device": "cuda",
+    "horizon": 20, "residual": False, "trials": 9, "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
-
-
-USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
-"""Most often chosen (tables A.1 and A.2)."""
 METHODS: dict[str, Method] = {
     "ASI": "asi", GREEDY: "asi", "global alignment": "aligned", "latent ASI": "latent",
     "ASI with actions": "actions",
@@ -52,7 +46,7 @@ class Config:
     """To train on, as in the paper."""
     validation: int = 200
     """To judge by; the paper has 500."""
-    room_epochs: int = 64
+    room_epochs: int = 32
     """Passes over Room runner's, two trajectories an update; the paper has 100."""
     board_epochs: int = 16
     """Passes over Funnel board's; the paper has 100."""
@@ -68,12 +62,19 @@ class Config:
     """n_f, maps of its layers."""
     residual: bool = True
     """The model predicts how the frame changes; the paper's predicts all of it."""
-    learning_rate: float = 5e-4
-    """Of Adam; the one that the paper's search chose most often."""
+    room_learning_rate: float = 2e-3
+    """Of Adam on Room runner; the paper's search chose 0.0005 most often, for three times as many
+    updates."""
+    board_learning_rate: float = 5e-4
+    """Of Adam on Funnel board."""
     decay: float = 0.6
     """Share of the updates after which, again and again, the learning rate is a fifth of before."""
     horizon: int = 10
     """H of ASI, in frames; the paper has 15 to 25, for ways that are three times as long."""
+    trials: int = 0
+    """Settings tried at random for each method, as in appendix A; 0 tries ``rates`` alone."""
+    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
+    """Learning rates that are tried for each method; with none of them it has the world's."""
     exploration: float = 0.3
     """Share of the updates over which ASI's exploration fades."""
     teacher_forcing: float = 0.6
@@ -86,10 +87,12 @@ def run_of(
     config: Config, world: World, label: str, seed: int, *, switch: int = 0, **found: Any
 ) -> Run:  # fmt: skip
     """A run of a config, by the label of its method, with settings that a search found."""
+    rooms = world == "room-runner"
     shares: dict[str, Any] = {
         "architecture": config.architecture, "filters": config.filters,
         "residual": config.residual,
-        "learning_rate": config.learning_rate, "decay": config.decay, "horizon": config.horizon,
+        "learning_rate": config.room_learning_rate if rooms else config.board_learning_rate,
+        "decay": config.decay, "horizon": config.horizon,
         "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
     }  # fmt: skip
     shares.update(found)
@@ -98,7 +101,6 @@ def run_of(
         shares["horizon"] = int(label.split()[2])
     if method in ("fixed", "fixed_actions", "aligned") or label == GREEDY:
         shares["exploration"] = 0.0
-    rooms = world == "room-runner"
     epochs = config.room_epochs if rooms else config.board_epochs
     updates = epochs * -(-config.trajectories // 2)
     for name in ("decay", "exploration", "teacher_forcing"):
@@ -112,22 +114,6 @@ def run_of(
     )  # fmt: skip
 
 
-def tries(label: str, trials: int) -> list[dict[str, Any]]:
-    """What the paper chose, and random points of appendix A, its updates as shares of 25,000."""
-    space: dict[str, Sequence[Any]] = {
-        "architecture": ("f-simple", "f-strided", "f-dilated"), "filters": (32, 48),
-        "learning_rate": (1e-3, 7.5e-4, 5e-4), "decay": (0.3, 0.4, 0.6),
-        "teacher_forcing": (0.6, 0.8),
-    }  # fmt: skip
-    if label.startswith("ASI"):
-        space["horizon"] = (15, 18, 21, 25)
-    if label == "ASI":
-        space["exploration"] = (0.3, 0.4, 0.6)
-    found = {name: Choice(values) for name, values in space.items()}
-    first = {name: USUAL.get(name, values[0]) for name, values in space.items()}
-    return drawn(found, trials=trials, seed=SEARCH_SEED, first=first)
-
-
 def label_of(run: Run) -> str:
     """The method's name in tables and figures."""
     if run.method == "asi":
@@ -139,8 +125,8 @@ def label_of(run: Run) -> str:
 
 
 def highest(record: Record) -> float:
-    """The highest accuracy of any look, by which the paper chooses settings."""
-    return max(record["accuracy"], default=0.0)
+    """ψ of the true label at the best look: the paper's accuracy, by which it chooses settings."""
+    return max(record["probability"], default=0.0)
 
 
 def ended(same: Sequence[Cell]) -> list[Cell]:
@@ -154,36 +140,12 @@ def seeds_of(same: Sequence[Cell]) -> str:
     return str(left) if left == len(same) else f"{left} of {len(same)}"
 
 
-def finals(
-    cells: Iterable[Cell], labels: Sequence[str] = (), *, switched: bool = False
-) -> dict[str, dict[str, list[Cell]]]:
-    """By world and label, seeds that differ in nothing else; only of ``labels``, if there are any.
-
-    Of several sizes the one with the most cells, of several settings that with the most seeds.
-    """
-    worlds: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        run = cell.run
-        wanted = not labels or label_of(run) in labels
-        if wanted and run.seed < SEARCH_SEED and bool(run.switch) == switched:
-            worlds[run.world].append(cell)
-    found: dict[str, dict[str, list[Cell]]] = {}
-    for world, every in sorted(worlds.items(), reverse=True):
-        groups: dict[str, list[Cell]] = defaultdict(list)
-        for cell in alike(every, "method", "settings", "seed"):
-            groups[label_of(cell.run)].append(cell)
-        found[world] = {}
-        for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
-            same = alike(groups[label], "seed")
-            found[world][label] = sorted(same, key=lambda cell: cell.run.seed)
-    return found
-
-
 def size_of(cell: Cell) -> str:
     """What the numbers were measured on, briefly."""
     run = cell.run
     extent, unit = ("cells", "cell") if run.world == "room-runner" else ("rows", "unit")
     return (
         f"{run.extent} {extent}, {run.trajectories} trajectories, {run.epochs} epochs, "
-        f"{run.pixels} pixels a {unit}, n_f = {run.settings['filters']}"
+        f"{run.pixels} pixels a {unit}, n_f = {run.settings['filters']}, "
+        f"learning rate {run.settings['learning_rate']:g}"
     )

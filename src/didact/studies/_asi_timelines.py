@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..skips import binary_cross_entropy, skip_loss
-from ._asi_runs import LARGE, TINY, finals, highest, run_of, size_of
+from ._asi_runs import LARGE, TINY, highest, size_of
 from ._asi_runs import Config as Common
+from ._asi_search import finals, rounds
 from ._asi_training import VALIDATION_SEED, Run, drawn_of, train, unpacked
 from ._numbers import markdown
 from ._study import Cell, Rounds, Study
@@ -34,13 +35,8 @@ class Config(Common):
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """ASI and fixed steps."""
-    yield [
-        run_of(config, world, label, seed)
-        for seed in range(config.seeds)
-        for world in config.worlds
-        for label in ("ASI", f"Δ = {config.step}")
-    ]
+    """The search, as in asi-curves, then ASI and fixed steps."""
+    return rounds(config, ["ASI", f"Δ = {config.step}"])
 
 
 def shown(cells: Sequence[Cell]) -> dict[str, dict[str, Cell]]:
@@ -185,5 +181,5 @@ study = Study(
     table=table,
     plot=plot,
     records="asi",
-    own=lambda run: run.method in ("asi", "fixed"),
+    own=lambda run: run.method in ("asi", "fixed") and not run.switch,
 )
