@@ -1,6 +1,6 @@
 """What adaptive skip intervals cost beside the model: `didact.skips`, and loops over trajectories.
 
-    python benchmarks/skips.py pixels      # about 10 minutes
+    python benchmarks/skips.py pixels      # about 2 minutes
     python benchmarks/skips.py vectors     # about 2 minutes
 
 Overhead is the CPU time of the loss and its backward pass, less that of the very same calls of f
@@ -24,26 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didact.skips import binary_cross_entropy, skip_loss, squared_error
+from didact.studies._asi_nets import FrameModel
 
 HORIZON = 20
 Matched = list[list[int]]
-
-
-class Paper(nn.Module):
-    """Seven convolutions; the input joins before the sixth."""
-
-    def __init__(self, maps: int = 48, channels: int = 3) -> None:
-        super().__init__()
-        sizes = [(channels, 5), (maps, 5), (maps, 5), (maps, 7), (maps, 5)]
-        self.body = nn.ModuleList(nn.Conv2d(n, maps, k, padding="same") for n, k in sizes)
-        self.join = nn.Conv2d(maps + channels, maps, 1)
-        self.out = nn.Conv2d(maps, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for layer in self.body:
-            h = layer(h).relu()
-        return self.out(self.join(torch.cat([h, x], 1)).relu()).sigmoid()
 
 
 class Recorded(nn.Module):
@@ -208,7 +192,10 @@ def spread(values: list[float]) -> str:
 def pixels(repeats: int, frames: int) -> None:
     """The paper's network on 126 × 75 frames, two trajectories."""
     torch.manual_seed(0)
-    f, names = Paper(), ["didact", "loop over trajectories"]
+    f, names = (
+        FrameModel("f-simple", 48, torch.Generator().manual_seed(0)),
+        ["didact", "loop over trajectories"],
+    )
     x = torch.rand(2, frames, 3, 126, 75)
     lengths = torch.tensor([frames, frames - 3])
     check(f, x[:, :8], lengths.clamp_max(8), "bce", names)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 
@@ -81,6 +84,26 @@ def check_choice(parameter: str, value: Any, choices: Sequence[Any]) -> Any:
     if value not in choices:
         raise invalid(parameter, "one of " + ", ".join(map(repr, choices)), value)
     return value
+
+
+def check_callable(parameter: str, value: Any, rule: str = "a function or a module") -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise invalid(parameter, rule, value)
+
+
+def check_optimizer(parameter: str, value: Any) -> None:
+    """Refuse what ``unroll`` cannot differentiate through, such as one of ``torch.optim``."""
+    if not is_dataclass(value) or not hasattr(value, "init") or isinstance(value, type):
+        raise invalid(parameter, "an instance of `SGD`, `Adam`, `AdamW` or alike", value)
+
+
+def check_path(parameter: str, value: Any) -> Path:
+    """Return the path of a file that a user named; a table in memory is none."""
+    if not isinstance(value, str | os.PathLike):
+        rule = "the path of a file (a table in memory has to be written to one)"
+        raise invalid(parameter, rule, type(value).__name__)
+    return Path(value)
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:

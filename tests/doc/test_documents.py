@@ -51,7 +51,23 @@ def test_make_targets_of_the_readme_exist() -> None:
             assert re.search(rf"^{target}:", makefile, re.M), target
 
 
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as they are made for Markdown on the web."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    more = [
+        ROOT / "results" / "README.md",
+        ROOT / "results" / "fit.md",
+        ROOT / "benchmarks" / "README.md",
+    ]
+    found = 0
+    for page in [*PAGES, *more]:
+        for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name}: {target}"
+            assert not heading or heading in anchors(there), f"{page.name}: {target}#{heading}"
+            found += bool(heading)
+    assert found > 5

@@ -114,7 +114,7 @@ def fit_dynamics(
     if jobs is None:
         jobs = cores() if torch.device(device).type == "cpu" else 1
     check_integer("jobs", jobs)
-    recordings = read_recordings(Path(data), state=state, group=group, length=length)
+    recordings = read_recordings(data, state=state, group=group, length=length)
     shortest = int(recordings.lengths.min())
     if context >= shortest:
         rule = f"less than the shortest trajectory, {shortest} frames"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._bootstrap import Interval, paired_bootstrap
+from .._checks import Diverged
 from ._example import shown
 from ._train import Steps
 
@@ -89,6 +90,12 @@ def judge(
     theirs = fixed[rival]
     still = ours.measured[0]["test_still"]
     both = [seed for seed in ours.records if seed in theirs.records]
+    if not both:
+        ran = {name: sorted(candidates[name].records) for name in (adaptive, rival)}
+        raise Diverged(
+            "Found no seed of which both ended: of the adaptive steps seeds "
+            f"{ran[adaptive]}, of {rival} {ran[rival]}; the others diverged. Ask for more `seeds`."
+        )
     ends = {name: candidates[name].of(both).end("test", calls) for name in (adaptive, rival)}
     gain = interval(ends[rival], ends[adaptive], still, ordered=ordered)
     kind = "adaptive" if gain.low > 0 else "fixed" if gain.high < 0 else "undecided"

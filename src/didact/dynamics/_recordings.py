@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .._checks import check_integer, extra, invalid, listed
+from .._checks import check_integer, check_path, extra, invalid, listed
 from .._table import numbers, read_table
 
 FEWEST = 10
@@ -54,7 +55,11 @@ class Recordings:
 
 
 def read_recordings(
-    path: Path, *, state: Sequence[str] = (), group: str | None = None, length: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    state: Sequence[str] = (),
+    group: str | None = None,
+    length: int | None = None,
 ) -> Recordings:
     """Read trajectories from a file.
 
@@ -73,7 +78,7 @@ def read_recordings(
         InvalidInput: no such file or column, gaps, too few trajectories, one of a single frame,
             pictures outside [0, 1].
     """
-    path = Path(path)
+    path = check_path("data", path)
     if not path.is_file():
         raise invalid("data", "an existing file", str(path))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -108,7 +113,8 @@ def _cut(frames: NDArray[Any], lengths: NDArray[Any] | None) -> dict[str, NDArra
         raise invalid("frames", "[B, T, *frame] or [Σ lengths, *frame]", frames.shape)
     if lengths is None:
         return _numbered(frames)
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min(initial=1) < 1:
+    whole = lengths.ndim == 1 and lengths.dtype.kind in "iu" and lengths.size
+    if not whole or lengths.min() < 1:
         raise invalid("lengths", "positive integers, one for each trajectory", lengths)
     if len(frames) == lengths.sum() and len(frames) != len(lengths):
         return _numbered(np.split(frames, np.cumsum(lengths)[:-1]))
@@ -193,7 +199,7 @@ def _checked(
         if 0 in piece.shape[1:]:
             raise invalid("data", "frames of one number or more", f"{list(piece.shape)}")
         if len(piece) < 2:
-            raise invalid("data", "trajectories of two frames or more", f"one in {name}")
+            raise invalid("data", "trajectories of two frames or more", f"one frame in {name}")
         if not np.isfinite(piece).all():
             raise invalid("data", "finite", f"NaN or infinity in {name}")
     parts = list(pieces.values())

@@ -298,9 +298,9 @@ def gallery(figures: Iterable[Markup]) -> Markup:
 
 
 def bullets(items: Iterable[str]) -> Markup:
-    """A list with one line per item."""
+    """A list with one line per item; what stands between back-ticks is code."""
     template = "<ul>{% for item in items %}<li>{{ item }}</li>{% endfor %}</ul>"
-    return _render(template, items=list(items))
+    return _render(template, items=[_with_code(item) for item in items])
 
 
 def callout(text: str, kind: str = "verdict") -> Markup:
@@ -308,9 +308,14 @@ def callout(text: str, kind: str = "verdict") -> Markup:
 
     What stands between back-ticks is code.
     """
-    parts = "{% for part in parts %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}"
-    parts += "{{ part }}{% endif %}{% endfor %}"
-    return _render(f'<p class="{{{{ kind }}}}">{parts}</p>', kind=kind, parts=text.split("`"))
+    return _render('<p class="{{ kind }}">{{ text }}</p>', kind=kind, text=_with_code(text))
+
+
+def _with_code(text: str) -> Markup:
+    """Escaped, but for back-ticks."""
+    template = "{% for part in parts %}{% if loop.index0 % 2 %}<code>{{ part }}</code>{% else %}"
+    template += "{{ part }}{% endif %}{% endfor %}"
+    return _render(template, parts=text.split("`"))
 
 
 def code(text: str) -> Markup:

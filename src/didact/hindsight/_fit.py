@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import cast
 
 import torch
 
 from .. import __version__
-from .._checks import check_integer, invalid
+from .._checks import check_integer, check_path, invalid
 from ..runs import (
     cores,
     locked,
@@ -122,7 +121,7 @@ def fit(
     question = Question(
         label, tuple(privileged), tuple(drop), group, task, tuple(na), history, horizon, time, split
     )
-    prepared, target, facts = prepare(Path(data), question)
+    prepared, target, facts = prepare(check_path("data", data), question)
     with locked(out) as home:
         refuse_another(home, facts["data"], ASKED)
         state = home / "state"

@@ -42,6 +42,8 @@ def first_visit(visits: pd.DataFrame, *, group: str, time: str, later: int = 4) 
     """
     import pandas as pd
 
+    if not isinstance(visits, pd.DataFrame):
+        raise invalid("visits", "a DataFrame", visits)
     check_integer("later", later)
     names = [str(name) for name in visits.columns]
     for role, name in (("group", group), ("time", time)):

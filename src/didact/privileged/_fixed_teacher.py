@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_number
+from .._checks import check_callable, check_number, invalid
 from ._losses import gated_mse
 from ._no_teacher import LabelLoss
 
@@ -47,6 +47,11 @@ class FixedTeacher:
         teaching_loss: TeachingLoss = gated_mse,
         alpha: float = 1.0,
     ) -> None:
+        for name, module in (("student", student), ("teacher", teacher)):
+            if not isinstance(module, nn.Module):
+                raise invalid(name, "a module", module)
+        check_callable("label_loss", label_loss, "a function of prediction and label")
+        check_callable("teaching_loss", teaching_loss, "a function of activations and targets")
         self.student, self.teacher = student, teacher
         self.label_loss, self.teaching_loss = label_loss, teaching_loss
         self.alpha = check_number("alpha", alpha, at_least=0)

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._checks import Diverged, InvalidInput, check_choice, check_integer, check_number, invalid
+from .._checks import (
+    Diverged,
+    InvalidInput,
+    check_choice,
+    check_integer,
+    check_number,
+    check_optimizer,
+    invalid,
+)
 from .._params import Params, leaves, tree_map
 from ..unroll import Optimizer, functional, unroll
 from ._fixed_teacher import FixedTeacher, TeachingLoss
@@ -104,6 +112,7 @@ class LDT:
         self.taught = FixedTeacher(
             student, teacher, label_loss=label_loss, teaching_loss=teaching_loss, alpha=alpha
         )
+        check_optimizer("inner", inner)
         self.inner = inner
         self.clip = check_number("clip", clip, above=0)
         self.clip_norm = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .._checks import InvalidInput, listed
+from .._checks import InvalidInput, invalid, listed
 
 
 class Taught(nn.Module):
@@ -34,6 +34,8 @@ class Taught(nn.Module):
 
     def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
+        if not isinstance(module, nn.Module):
+            raise invalid("module", "a module", module)
         there = dict(module.named_modules())
         if isinstance(names, str) or not names:
             raise InvalidInput(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._checks import Diverged, check_integer, check_number, invalid
+from .._checks import Diverged, check_callable, check_integer, check_number, invalid
 from ._call import called
 from ._given import Indices, check_given
 from ._losses import Loss, binary_cross_entropy, of_frames, of_windows
@@ -71,6 +71,7 @@ def aligned_loss(
         >>> found.matched[:, 0].tolist(), float(found.loss)
         ([2, 4], 0.0)
     """
+    check_callable("f", f)
     check_integer("horizon", horizon)
     check_number("temperature", temperature, at_least=0)
     given = check_given(trajectories, lengths, loss)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import InvalidInput, check_integer, invalid
+from .._checks import InvalidInput, check_callable, check_integer, invalid
 from ._losses import Loss, binary_cross_entropy
 
 Indices = NDArray[np.int64]
@@ -49,6 +49,7 @@ def check_given(
 ) -> Given:
     """What was given, or one clear error."""
     check_integer("context", context)
+    check_callable("loss", loss, "a function of prediction and target")
     if not isinstance(trajectories, Tensor) or trajectories.dim() < 3:
         raise invalid("trajectories", "a tensor [B, T, *frame]", _shape(trajectories))
     if not trajectories.is_floating_point():
@@ -60,7 +61,8 @@ def check_given(
     following = seen = None
     if observed is not None:
         if _shape(observed) != (batch, padded) or observed.dtype != torch.bool:
-            raise invalid("observed", f"a bool tensor {[batch, padded]}", _shape(observed))
+            found = f"{_shape(observed)} {getattr(observed, 'dtype', '')}".rstrip()
+            raise invalid("observed", f"a bool tensor {[batch, padded]}", found)
         steps = np.arange(padded)
         seen = observed.cpu().numpy() & (steps <= last[:, None])
         if not seen[:, :context].all():

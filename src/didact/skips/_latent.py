@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._checks import Diverged, InvalidInput, check_number
+from .._checks import Diverged, InvalidInput, check_callable, check_number, invalid
 from ._given import check_given
-from ._losses import Loss, squared_error
+from ._losses import Loss, binary_cross_entropy, squared_error
 from ._skip_loss import SkipLoss, skip_loss
 
 
@@ -74,7 +74,8 @@ def latent_skip_loss(
         :class:`LatentSkipLoss`: the loss, what was matched, the spread.
 
     Raises:
-        InvalidInput: as in :func:`skip_loss`; an encoder that returns another number of frames.
+        InvalidInput: as in :func:`skip_loss`; an encoder that returns another number of frames, or
+            with the cross-entropy numbers outside [0, 1].
         Diverged: a collapsed latent space; a loss that is not finite.
 
     Example:
@@ -84,6 +85,8 @@ def latent_skip_loss(
         >>> bool(found.loss > found.found.loss), found.found.matched.shape[1]
         (True, 4)
     """
+    check_callable("encoder", encoder)
+    check_callable("f", f)
     check_number("variance_weight", variance_weight, at_least=0)
     check_number("deviation", deviation, above=0)
     check_number("least_spread", least_spread, at_least=0)
@@ -98,6 +101,12 @@ def latent_skip_loss(
         raise InvalidInput(
             f"Parameter `encoder` should return a latent frame for each of {len(places)} frames. "
             f"Found {tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__}."
+        )
+    if loss is binary_cross_entropy and bool(((z < 0) | (z > 1)).any()):
+        raise invalid(
+            "encoder",
+            "one to [0, 1] where `loss` is the cross-entropy (or `loss` another)",
+            f"{float(z.detach().min()):.3g} … {float(z.detach().max()):.3g}",
         )
     latent = z.new_zeros(batch * padded, *z.shape[1:]).index_copy(0, places, z)
     found = skip_loss(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import check_integer, invalid
+from .._checks import check_callable, check_integer, invalid
 from ._call import called
 
 
@@ -37,6 +37,7 @@ def rollout(
         tensor([[ 8.,  4.,  2.,  1.],
                 [16.,  8.,  4.,  2.]])
     """
+    check_callable("f", f)
     check_integer("steps", steps, at_least=0)
     check_integer("context", context)
     if not isinstance(x, Tensor) or not x.dim():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._checks import Diverged, check_integer, check_number, invalid
+from .._checks import Diverged, check_callable, check_integer, check_number, invalid
 from ._call import Cumulants, ahead, called, check_actions
 from ._given import Indices, check_given
 from ._losses import Loss, binary_cross_entropy, of_frames, ranked
@@ -115,6 +115,7 @@ def skip_loss(
         >>> found.matched[:, 0].tolist(), found.skips[:, 0].tolist(), float(found.loss)
         ([4, 8], [4, 4], 0.0)
     """
+    check_callable("f", f)
     check_integer("horizon", horizon)
     check_integer("shortest", shortest)
     if shortest > horizon:
@@ -195,4 +196,4 @@ def _diverged(values: Tensor, step: Indices, loss: Loss) -> Diverged:
     why = ""
     if loss is binary_cross_entropy:
         why = " With the cross-entropy f should return values in [0, 1], as a sigmoid does."
-    return Diverged(f"The loss of step {step[wrong]} is {float(values[wrong])}.{why}")
+    return Diverged(f"The loss of step {step[wrong]} is {float(values[wrong].detach())}.{why}")

@@ -65,6 +65,8 @@ class Trajectories(NamedTuple):
             ``[batch, time, 3, height, width]`` in 0 … 1, of torch's default floating type, and
             ``[batch]``, their lengths.
         """
+        if not isinstance(rows, Tensor) or rows.dim() != 1 or rows.dtype != torch.int64:
+            raise invalid("rows", "an int64 tensor [batch]", rows)
         lengths = self.lengths[rows]
         time = torch.arange(int(lengths.max()), device=rows.device)
         places = (self._ends[rows] - lengths)[:, None] + time.minimum(lengths[:, None] - 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._checks import Diverged, InvalidInput, check_integer, invalid, shown
+from .._checks import Diverged, InvalidInput, check_integer, check_optimizer, invalid, shown
 from .._params import Params, leaves, nbytes, tree_map, with_leaves
 from ._checkpoints import backwards, branching, least, starts
 from ._optimizers import Optimizer
@@ -93,8 +92,7 @@ def unroll(
     """
     if not callable(loss):
         raise invalid("loss", "a function of (theta, batch, target)", loss)
-    if not is_dataclass(optimizer) or not hasattr(optimizer, "init") or isinstance(optimizer, type):
-        raise invalid("optimizer", "an instance of `SGD`, `Adam`, `AdamW` or alike", optimizer)
+    check_optimizer("optimizer", optimizer)
     n = _check_inputs(theta_0, batches, targets, buffers, vmap)
     if truncate is not None:
         check_integer("truncate", truncate)
@@ -108,7 +106,7 @@ def unroll(
     levels = branching(n - first, _slots(memory, students, n - first))
     run = Run(step, n, first, levels, theta_0, buffers or {}, batches, targets)
     tensors = [*leaves((theta_0, buffers, batches, targets)), *step.hyper()]
-    out = Unroll.apply(run, *tensors)
+    out = Unroll.apply(run, *tensors)  # type: ignore[no-untyped-call]
     theta_n = dict(zip(theta_0, out[: len(theta_0)], strict=True))
     if buffers is None:
         return theta_n

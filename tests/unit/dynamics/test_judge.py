@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from didact import Diverged
+from didact.dynamics import _figures
 from didact.dynamics._judge import Candidate, judge
 from didact.dynamics._measure import own_pace, value
 from didact.dynamics._models import OfStates
@@ -85,6 +87,29 @@ def test_verdict_and_numbers_are_of_the_same_runs() -> None:
     assert float(said[1]) == pytest.approx(0.1, abs=0.01)
     assert found["candidates"]["adaptive"]["at_calls"] > 0.29  # of all runs
     assert verdict["needed"] == {"adaptive": 2, "every 4": 3}
+
+
+def test_without_a_common_seed_there_is_no_verdict() -> None:
+    with pytest.raises(Diverged, match=r"adaptive steps seeds \[0, 2\], of every 4 \[1\]"):
+        _judged(
+            adaptive=_candidate([0.1, 0.7], [0.1, 0.7], seeds=[0, 2]),
+            every_4=_candidate([0.2], [0.2], seeds=[1]),
+        )
+
+
+@pytest.mark.parametrize("counts", [[1, 1, 1], [5, 0, 3]])
+def test_the_picture_of_skips_has_their_shares(
+    counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(_figures, "figure", lambda drawing, *said: drawn.append(drawing))
+    alt = _figures.skips({"candidates": {"adaptive": {"skips": counts}}})[0]
+    (axes,) = drawn[0].axes
+    bars = {round(bar.get_center()[0]): bar.get_height() for bar in axes.patches}
+    total = sum(counts)
+    assert bars == pytest.approx({k + 1: count / total for k, count in enumerate(counts)})
+    mean = sum((k + 1) * count for k, count in enumerate(counts)) / total
+    assert f"{mean:.1f} frames in the mean" in alt
 
 
 def test_what_explodes_has_a_pace_and_an_error() -> None:

@@ -55,6 +55,24 @@ def test_the_loss_is_told_steps_and_schedules(
         assert given["teacher_forcing"] == reciprocal(i, 1.5)
 
 
+def test_gradients_are_clipped_before_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.Adam.step
+
+    def spy(adam: torch.optim.Adam, *given: Any) -> Any:
+        grads = [p.grad.flatten() for group in adam.param_groups for p in group["params"]]
+        norms.append(float(torch.cat(grads).norm()))
+        return step(adam, *given)
+
+    def steep(model: nn.Module) -> Any:
+        return lambda prediction, target: 1e4 * (prediction - target).square()
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    monkeypatch.setattr(_train, "loss_of", steep)
+    _trained(Steps(1, 3))
+    assert norms == pytest.approx([1.0] * 6, rel=1e-3)
+
+
 def test_kept_is_the_epoch_that_validation_liked_best() -> None:
     seen: list[dict[str, Tensor]] = []
     errors = [3.0, 1.0, 2.0]

@@ -92,6 +92,11 @@ def test_everything_a_caller_passes_is_escaped():
     assert reader.text.count(EVIL) == 4 + 5 + 5 + 2
 
 
+def test_what_stands_between_back_ticks_is_code():
+    for markup in (bullets(["a `b<c>` d"]), callout("a `b<c>` d")):
+        assert "a <code>b&lt;c&gt;</code> d" in markup
+
+
 def test_the_page_is_complete_and_needs_nothing_else():
     html = page("Título", [Section("A", "one"), Section("", ["two", figure(drawn(), "c", "alt")])])
     reader = Reader(html)

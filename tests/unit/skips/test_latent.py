@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from didact import Diverged, InvalidInput
-from didact.skips import latent_skip_loss, skip_loss, squared_error
+from didact.skips import binary_cross_entropy, latent_skip_loss, skip_loss, squared_error
 
 
 def test_it_is_the_loss_of_encoded_trajectories() -> None:
@@ -96,3 +96,7 @@ def test_refused() -> None:
     for encoder in (lambda x: x.mean(), lambda x: x[1:], lambda x: x[:, 0]):
         with pytest.raises(InvalidInput, match="`encoder` should return a latent frame for each"):
             latent_skip_loss(encoder, lambda z: z, x)
+    with pytest.raises(InvalidInput, match=r"`encoder` should be one to \[0, 1\].*Found '-"):
+        latent_skip_loss(lambda x: x, lambda z: z, x, loss=binary_cross_entropy)
+    within = latent_skip_loss(torch.sigmoid, lambda z: z, x, loss=binary_cross_entropy)
+    assert bool(within.loss.isfinite())

@@ -335,7 +335,7 @@ class TestRefused:
             ({"cumulant_weight": -1.0}, "`cumulant_weight`"),
             ({"loss": nn.functional.mse_loss}, "`loss` should average nothing"),
             ({"observed": torch.ones(2, 4, dtype=torch.bool)}, "`observed`"),
-            ({"observed": torch.ones(2, 5)}, "`observed`.*bool"),
+            ({"observed": torch.ones(2, 5)}, r"`observed`.*bool.*\(2, 5\) torch.float32"),
             ({"cumulants": torch.ones(2, 4)}, "`cumulants`"),
             ({"cumulants": torch.ones(2, 5)}, "`f` should return a pair"),
             ({"actions": torch.ones(2, 5)}, "`actions`"),
