@@ -276,7 +276,7 @@ def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
     assert linear(18, 18) == 0
     assert run_of(config, "room-runner", GREEDY, 0).settings["exploration"] == 0
     assert run_of(config, "room-runner", "Δ = 3", 0).settings["horizon"] == 3
-    drawn = tries(Config(trials=9), "ASI")
+    drawn = tries(Config(trials=9), "room-runner", "ASI")
     assert len({key(settings) for settings in drawn}) == 9
     # The paper's numbers of updates, at its 25,000.
     full = find("asi-curves", STUDIES).full
@@ -313,7 +313,7 @@ def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_p
 
 
 def test_without_trials_a_search_is_of_learning_rates(tmp_path: Any) -> None:
-    rounds = plan(Config(worlds=("funnel-board",), seeds=1, rates=(0.1, 0.2, 0.3)), tmp_path)
+    rounds = plan(Config(worlds=("funnel-board",), seeds=1, board_rates=(0.1, 0.2, 0.3)), tmp_path)
     asked = next(rounds)
     tried = [(label_of(run), run.settings["learning_rate"]) for run in asked]
     labels = ["ASI", GREEDY, "Δ = 2", "Δ = 1"]
@@ -322,13 +322,15 @@ def test_without_trials_a_search_is_of_learning_rates(tmp_path: Any) -> None:
     # What comes first wins where two are alike; what diverged is never chosen.
     values = [0.9, 0.1, None, 0.1, 0.9, 0.1, 0.5, 0.5, 0.5, None, None, None]
     final = _searched(rounds, values)
-    assert [run.settings["learning_rate"] for run in final] == [0.1, 0.2, 0.1, 5e-4]
-    (none,) = plan(Config(worlds=("room-runner",), seeds=1, rates=()), tmp_path)
-    assert [run.settings["learning_rate"] for run in none] == [2e-3] * 4
+    assert [run.settings["learning_rate"] for run in final] == [0.1, 0.2, 0.1, 0.1]
+    (alone,) = plan(Config(worlds=("room-runner",), seeds=1, room_rates=(0.7,)), tmp_path)
+    assert [run.settings["learning_rate"] for run in alone] == [0.7] * 4
+    with pytest.raises(InvalidInput, match="`room_rates` should be one learning rate or more"):
+        next(plan(Config(worlds=("room-runner",), room_rates=()), tmp_path))
 
 
 def test_the_studies_share_their_search_and_their_runs(tmp_path: Any) -> None:
-    world: dict[str, Any] = {"worlds": ("funnel-board",), "seeds": 2, "rates": (0.1, 0.2)}
+    world: dict[str, Any] = {"worlds": ("funnel-board",), "seeds": 2, "board_rates": (0.1, 0.2)}
     values = {"ASI": [0.1, 0.9], GREEDY: [0.1, 0.9], "Δ = 1": [0.9, 0.1], "Δ = 2": [0.1, 0.9]}
 
     def runs(name: str, **more: Any) -> tuple[list[str], list[Run]]:

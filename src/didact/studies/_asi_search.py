@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..runs import Choice, drawn, key
-from ._asi_runs import GREEDY, Config, highest, label_of, run_of
-from ._asi_training import SEARCH_SEED, Run
+from ._asi_runs import GREEDY, Config, highest, label_of, rates_of, run_of
+from ._asi_training import SEARCH_SEED, Run, World
 from ._study import Cell, Rounds, alike
 
 USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
@@ -28,13 +28,14 @@ def source(label: str) -> str:
     return label if label in SEARCHED else HEIRS.get(label, "Δ = 2")
 
 
-def tries(config: Config, label: str) -> list[dict[str, Any]]:
+def tries(config: Config, world: World, label: str) -> list[dict[str, Any]]:
     """Learning rates; or what the paper chose and random points of appendix A.
 
     Its updates are shares of 25,000.
     """
     if not config.trials:
-        return [{"learning_rate": rate} for rate in config.rates]
+        rates = rates_of(config, world)
+        return [{"learning_rate": rate} for rate in rates] if len(rates) > 1 else []
     space: dict[str, Sequence[Any]] = {
         "architecture": ("f-simple", "f-strided", "f-dilated"), "filters": (32, 48),
         "learning_rate": (1e-3, 7.5e-4, 5e-4), "decay": (0.3, 0.4, 0.6),
@@ -72,7 +73,7 @@ def rounds(
         (world, label, settings)
         for world in config.worlds
         for label in sources
-        for settings in tries(config, label)
+        for settings in tries(config, world, label)
     ]
     found: dict[tuple[Any, str], dict[str, Any]] = {}
     if tried:
