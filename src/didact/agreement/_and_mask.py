@@ -39,7 +39,16 @@ def and_mask(grads: Tensor, threshold: float = 1.0, *, rescale: bool = False) ->
 def xor_mask(grads: Tensor, threshold: float = 1.0, *, rescale: bool = False) -> Tensor:
     """Mean gradient where environments do *not* agree: what the AND-mask throws away.
 
-    Arguments as in :func:`and_mask`; at the same threshold the two add up to the mean.
+    At the same threshold it and the AND-mask add up to the mean.
+
+    Args:
+        grads, threshold, rescale: as in :func:`and_mask`.
+
+    Returns:
+        ``[*param]``.
+
+    Raises:
+        InvalidInput: as :func:`and_mask`.
 
     Example:
         >>> xor_mask(torch.tensor([[1.0, 2.0, -1.0], [3.0, -3.0, -3.0]]))

@@ -39,6 +39,13 @@ def climbed_inconsistency(
         restarts: climbs for each pair.
         rate: length of the first steps, as a share of |θ*| + 1; it adapts.
 
+    Returns:
+        The largest that was reached, of which pair, and the way there from the minimum.
+
+    Raises:
+        InvalidInput: fewer than two losses, no vector, a loss that is no finite scalar there, a
+            number outside its range.
+
     Example:
         >>> a, b = torch.tensor([0.5, 1.0]), torch.tensor([1.0, 1.0])
         >>> losses = [lambda t: (a * t**2).sum() / 2, lambda t: (b * t**2).sum() / 2]

@@ -38,6 +38,15 @@ def ilc(inconsistencies: Sequence[float]) -> float:
 
     Reference: Parascandolo, Neitz et al. 2021, equation 2.
 
+    Args:
+        inconsistencies: of the minima that it found, one from each initialisation.
+
+    Returns:
+        The score: 0 at best, −∞ where one of them is infinite.
+
+    Raises:
+        InvalidInput: if there are none.
+
     Example:
         >>> ilc([1.0, 3.0])
         -2.0
@@ -105,7 +114,13 @@ def bound_of_means(diagonals: Tensor, epsilon: float) -> float:
 
     Args:
         diagonals: ``[2, n]``, positive.
-        epsilon: ε.
+        epsilon: ε > 0.
+
+    Returns:
+        The bound, in the unit of ε.
+
+    Raises:
+        InvalidInput: another shape, or a number that is not positive.
 
     Example:
         >>> diagonals = torch.tensor([[0.05, 1.0], [1.0, 0.05]])

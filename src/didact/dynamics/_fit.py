@@ -98,6 +98,16 @@ def fit_dynamics(
     Raises:
         InvalidInput: on recordings or an argument that break a rule.
         DidactError: where the folder is in use, or no model could be trained.
+
+    Example:
+        >>> import tempfile
+        >>> falls = np.linspace(1, 2, 10)[:, None, None] * np.linspace(1, 0, 6)[:, None]
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     data, out = Path(folder, "falls.npz"), Path(folder, "out")
+        ...     np.savez(data, frames=falls)  # ten trajectories of six states
+        ...     found = fit_dynamics(data, horizon=2, out=out, quick=True, epochs=1, jobs=1)
+        >>> list(found["candidates"]), found["data"]["trajectories"]  # doctest: +SKIP
+        (['adaptive', 'every 1', 'every 2'], {'train': 6, 'validation': 2, 'test': 2})
     """
     need("fit", "matplotlib", "jinja2", "onnx", "onnxruntime")
     check_integer("horizon", horizon, at_least=2)

@@ -74,9 +74,23 @@ def read_recordings(
         group: the column of a table whose equal values are one trajectory; rows as they stand.
         length: without ``group``, a table is one recording, cut into pieces of so many rows.
 
+    Returns:
+        The trajectories side by side, padded, of states without the columns that never change.
+
     Raises:
-        InvalidInput: no such file or column, gaps, too few trajectories, one of a single frame,
-            pictures outside [0, 1].
+        InvalidInput: no such file or column, an argument that is not for such a file, gaps, too few
+            trajectories, one of a single frame, pictures outside [0, 1], states whose changes
+            float32 would lose.
+        MissingExtra: of a table, if pandas is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "falls.npz")
+        ...     np.savez(file, frames=np.arange(60.0).reshape(10, 3, 2), lengths=[3] * 9 + [2])
+        ...     found = read_recordings(file)
+        >>> found.frames.shape, found.columns, found.lengths[-2:].tolist()
+        (torch.Size([10, 3, 2]), ('x0', 'x1'), [3, 2])
     """
     path = check_path("data", path)
     if not path.is_file():

@@ -293,12 +293,42 @@ def figure(drawing: Figure, caption: str, alt: str) -> Markup:
 
 
 def gallery(figures: Iterable[Markup]) -> Markup:
-    """Small figures side by side, as many in a line as the page is wide."""
+    """Small figures side by side, as many in a line as the page is wide.
+
+    Args:
+        figures: from :func:`figure`; they are not escaped.
+
+    Returns:
+        All of them, one block for :class:`Section`.
+
+    Raises:
+        ImportError: jinja2 is not installed; it is in the extra ``fit``.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> small = figure(Figure(figsize=(1, 1)), "", "an empty figure")
+        >>> gallery([small, small]).count("<svg")
+        2
+    """
     return _render('<div class="gallery">{{ all }}</div>', all=_markup("".join(figures)))
 
 
 def bullets(items: Iterable[str]) -> Markup:
-    """A list with one line per item; what stands between back-ticks is code."""
+    """A list with one line per item; what stands between back-ticks is code.
+
+    Args:
+        items: text, escaped.
+
+    Returns:
+        The list, a block for :class:`Section`.
+
+    Raises:
+        ImportError: jinja2 is not installed; it is in the extra ``fit``.
+
+    Example:
+        >>> bullets(["a < b", "run `didact`"])
+        Markup('<ul><li>a &lt; b</li><li>run <code>didact</code></li></ul>')
+    """
     template = "<ul>{% for item in items %}<li>{{ item }}</li>{% endfor %}</ul>"
     return _render(template, items=[_with_code(item) for item in items])
 
@@ -306,7 +336,19 @@ def bullets(items: Iterable[str]) -> Markup:
 def callout(text: str, kind: str = "verdict") -> Markup:
     """A paragraph that stands out: ``verdict`` (large) or ``banner`` (framed).
 
-    What stands between back-ticks is code.
+    Args:
+        text: escaped; what stands between back-ticks is code.
+        kind: which of the two.
+
+    Returns:
+        The paragraph, a block for :class:`Section`.
+
+    Raises:
+        ImportError: jinja2 is not installed; it is in the extra ``fit``.
+
+    Example:
+        >>> callout("It helps.")
+        Markup('<p class="verdict">It helps.</p>')
     """
     return _render('<p class="{{ kind }}">{{ text }}</p>', kind=kind, text=_with_code(text))
 
@@ -319,12 +361,40 @@ def _with_code(text: str) -> Markup:
 
 
 def code(text: str) -> Markup:
-    """Lines to be typed in a terminal."""
+    """Lines to be typed in a terminal.
+
+    Args:
+        text: one line or several, escaped.
+
+    Returns:
+        The lines, a block for :class:`Section`.
+
+    Raises:
+        ImportError: jinja2 is not installed; it is in the extra ``fit``.
+
+    Example:
+        >>> code("didact fit < a.csv")
+        Markup('<pre><code>didact fit &lt; a.csv</code></pre>')
+    """
     return _render("<pre><code>{{ text }}</code></pre>", text=text)
 
 
 def stacked(value: str, note: str) -> Markup:
-    """A table cell with a small note below its value."""
+    """A table cell with a small note below its value.
+
+    Args:
+        value, note: text, escaped.
+
+    Returns:
+        A cell for :func:`table`.
+
+    Raises:
+        ImportError: jinja2 is not installed; it is in the extra ``fit``.
+
+    Example:
+        >>> stacked("0.31", "± 0.02")
+        Markup('0.31<br><small>± 0.02</small>')
+    """
     return _render("{{ value }}<br><small>{{ note }}</small>", value=value, note=note)
 
 

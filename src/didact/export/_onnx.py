@@ -58,7 +58,24 @@ def save_onnx(
 
     Raises:
         InvalidInput: Names and shapes do not fit; a name or a category is empty or given twice.
-        DidactError: onnxruntime and PyTorch disagree.
+        DidactError: onnxruntime and PyTorch disagree, or the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import onnxruntime
+        >>> class Core(nn.Module):
+        ...     def forward(self, numeric, codes):
+        ...         return numeric.nan_to_num() + codes
+        >>> rows = torch.tensor([[1.5], [2.0]]), torch.tensor([[FIRST], [OTHER]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "core.onnx")
+        ...     name = save_onnx(
+        ...         Core(), rows, path, numeric=["dose"], categorical={"kind": ["a", "b"]}
+        ...     )
+        ...     session = onnxruntime.InferenceSession(path)
+        >>> row = {"dose": np.array([[0.5]], dtype=np.float32), "kind": np.array([["b"]])}
+        >>> name, session.run([name], row)[0].tolist()  # the code of b is 3
+        ('output', [[3.5]])
     """
     import onnx
 

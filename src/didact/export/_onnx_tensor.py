@@ -35,7 +35,17 @@ def save_tensor_onnx(
         tolerance: the largest difference allowed.
 
     Raises:
-        DidactError: onnxruntime and PyTorch disagree.
+        DidactError: onnxruntime and PyTorch disagree, or the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import onnxruntime
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "relu.onnx")
+        ...     save_tensor_onnx(nn.ReLU(), torch.zeros(1, 2), path)
+        ...     session = onnxruntime.InferenceSession(path)
+        >>> session.run(["y"], {"x": np.array([[-1, 2]], dtype=np.float32)})[0].tolist()
+        [[0.0, 2.0]]
     """
     import onnx
 

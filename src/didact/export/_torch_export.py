@@ -80,8 +80,23 @@ def save_pt2(
 def load_pt2(path: str | os.PathLike[str]) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The module and the mapping that :func:`save_pt2` wrote.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The module, on the CPU, for tensors ``[batch, …]`` of any batch ≥ 1; and the mapping.
+
     Raises:
         InvalidInput: There is no such file, or it is not one of those.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "sum.pt2")
+        ...     save_pt2(nn.Linear(2, 1), [torch.zeros(1, 2)], path, mapping={"unit": "m"})
+        ...     module, mapping = load_pt2(path)
+        >>> module(torch.zeros(5, 2)).shape, mapping
+        (torch.Size([5, 1]), {'unit': 'm'})
     """
     if not Path(path).is_file():
         raise invalid("path", "an existing .pt2 file", str(path))

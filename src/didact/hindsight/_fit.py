@@ -111,6 +111,18 @@ def fit(
         InvalidInput: on a table or an argument that breaks a rule.
         DidactError: where the folder is in use or cannot be written, or no student could be
             trained.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np, pandas as pd
+        >>> x, later = np.random.default_rng(0).normal(size=(2, 200))
+        >>> table = pd.DataFrame({"x": x, "later": later, "y": x + later})
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     data, out = pathlib.Path(folder, "visits.csv"), pathlib.Path(folder, "out")
+        ...     table.to_csv(data, index=False)
+        ...     found = fit(data, label="y", privileged=["later"], out=out, quick=True, jobs=1)
+        >>> found["data"]["inputs"], found["split"]["test"]  # doctest: +SKIP
+        (['x'], 40)
     """
     for name, given in (("privileged", privileged), ("drop", drop), ("na", na)):
         if isinstance(given, str):

@@ -57,6 +57,21 @@ def predict(
         InvalidInput: The folder holds no finished fit, an argument breaks a rule, an input
             column is not there, or a cell does not fit its column.
         DidactError: A file cannot be read or written.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from didact.hindsight import fit
+        >>> x, later = np.random.default_rng(0).normal(size=(2, 60))
+        >>> table = pd.DataFrame({"x": x, "later": later, "y": x + later})
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     data, out = Path(folder, "visits.csv"), Path(folder, "out")
+        ...     table.to_csv(data, index=False)
+        ...     _ = fit(data, label="y", privileged=["later"], out=out, quick=True, jobs=1)
+        ...     new = Path(folder, "new.csv")
+        ...     table[["x"]].head(3).to_csv(new, index=False)
+        ...     predict(out, new, Path(folder, "predictions.csv"))
+        3
     """
     if isinstance(na, str):
         raise invalid("na", "a list of strings, not one string", na)

@@ -77,9 +77,18 @@ def expected_return(
     teacher_values: Tensor | None = None,
     mixture: float = 0.5,
 ) -> Tensor:
-    """E[R̂_t | s_t] of a rule: the exact critic of its returns; arguments as there.
+    """E[R̂_t | s_t] of a rule: the exact critic of its returns.
 
-    Of a rule over whole trajectories what comes from the step on. ``[S]``.
+    Of a rule over whole trajectories what comes from the step on.
+
+    Args:
+        rule, mdp, logits, teacher, teacher_values, mixture: as in :func:`expected_update`.
+
+    Returns:
+        ``[S]``.
+
+    Raises:
+        InvalidInput: as :func:`expected_update`.
 
     Example:
         >>> from didact.policies import dense, reinforce
@@ -186,8 +195,24 @@ def objective(
     Args:
         rule, mdp, logits, teacher, loss: as in :func:`expected_update`.
 
+    Returns:
+        A scalar.
+
     Raises:
-        InvalidInput: if the rule has none.
+        InvalidInput: if the rule has none; else as :func:`expected_update`.
+
+    Example:
+        >>> from didact.policies import dense, teacher_distill
+        >>> from didact.tasks import corridor
+        >>> world, teacher = dense(corridor(1)), torch.tensor([[0.0, 1.0]] * 3)
+        >>> logits = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
+        >>> loss = objective(teacher_distill, world, logits, teacher)
+        >>> loss.backward()
+        >>> loss.detach()  # two steps, log 2 each
+        tensor(1.3863, dtype=torch.float64)
+        >>> update = expected_update(teacher_distill, world, logits.detach(), teacher)
+        >>> torch.allclose(logits.grad, update)
+        True
     """
     teacher, critic = _checked(rule, mdp, logits, teacher, None, 0.0)
     if not rule.is_gradient:
@@ -205,7 +230,27 @@ def objective(
 
 
 def jacobian(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options: Any) -> Tensor:
-    """∂g/∂θ of the exact expected update, ``[O·A, O·A]``; arguments as there."""
+    """The Jacobian J of the exact expected update: ``J_ij = ∂g_i/∂θ_j``.
+
+    Args:
+        rule, mdp, logits, teacher: as in :func:`expected_update`.
+        options: its other arguments.
+
+    Returns:
+        ``[O·A, O·A]``, over the flattened table; symmetric where g is a gradient.
+
+    Raises:
+        InvalidInput: as :func:`expected_update`.
+
+    Example:
+        >>> from didact.policies import dense, teacher_distill
+        >>> from didact.tasks import corridor
+        >>> world, teacher = dense(corridor(1)), torch.tensor([[0.0, 1.0]] * 3)
+        >>> found = jacobian(teacher_distill, world, torch.zeros(3, 2).double(), teacher)
+        >>> found[2:4, 2:4]  # of the middle state
+        tensor([[ 0.2500, -0.2500],
+                [-0.2500,  0.2500]], dtype=torch.float64)
+    """
 
     def g(theta: Tensor) -> Tensor:
         return expected_update(rule, mdp, theta.view_as(logits), teacher, **options).flatten()
@@ -216,6 +261,15 @@ def jacobian(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options:
 
 def asymmetry(rule: Rule, mdp: Dense, logits: Tensor, teacher: Tensor, **options: Any) -> float:
     """``‖J − Jᵀ‖ / ‖J‖`` of the expected update: 0 exactly where it can be a gradient.
+
+    Args:
+        rule, mdp, logits, teacher, options: as in :func:`jacobian`.
+
+    Returns:
+        From 0 to 2; 0 where J is 0.
+
+    Raises:
+        InvalidInput: as :func:`expected_update`.
 
     Example:
         >>> from didact.policies import dense, n_distill, on_policy_distill

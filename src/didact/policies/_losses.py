@@ -20,12 +20,45 @@ StateLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def log_teacher(teacher: Tensor) -> Tensor:
-    """log π, from ``LEAST_TEACHER_PROBABILITY`` on upwards; never −∞, never NaN."""
+    """The teacher's log-probabilities, finite where it is deterministic, too.
+
+    ``log max(π, 1e-8)``, with :data:`LEAST_TEACHER_PROBABILITY`.
+
+    Args:
+        teacher: π, probabilities of any shape.
+
+    Returns:
+        In nats, of the same shape: from −18.4 to 0.
+
+    Example:
+        >>> log_teacher(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([-18.4207,  -0.6931,   0.0000])
+    """
     return teacher.clamp_min(LEAST_TEACHER_PROBABILITY).log()
 
 
 def state_loss(loss: Loss, logits: Tensor, teacher: Tensor) -> Tensor:
-    """ℓ of each row: ``[..., A]`` logits and probabilities → ``[...]``."""
+    """ℓ of each state: how far the student's policy is from the teacher's.
+
+    One of H×(π‖πθ), H×(πθ‖π), KL(π‖πθ), KL(πθ‖π), JS(π, πθ), −H(πθ), and 0. H×(πθ‖π) and KL(πθ‖π)
+    take log π from :func:`log_teacher`.
+
+    Args:
+        loss: which.
+        logits: the student's, ``[..., A]``; −∞ masks an action.
+        teacher: π, probabilities ``[..., A]``.
+
+    Returns:
+        ``[...]``, in nats.
+
+    Raises:
+        InvalidInput: if there is no such loss.
+
+    Example:
+        >>> teacher = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+        >>> state_loss(Loss.KL, torch.zeros(2, 2), teacher)
+        tensor([0.0000, 0.6931])
+    """
     log_p = logits.log_softmax(-1)
     possible = log_p > -math.inf  # logits of −∞ mask actions: 0 log 0 is 0, and has no gradient
     p = torch.where(possible, log_p, 0.0).exp() * possible

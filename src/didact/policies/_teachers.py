@@ -21,7 +21,7 @@ def q_learning(
     limit: int = 10_000,
     threads: int = 1,
 ) -> Floats:
-    """Action values by ε-greedy Q-learning, 0 at first: ``[W, S, A]``.
+    """Action values by ε-greedy Q-learning, 0 at first.
 
     ``Q(s, a) ← Q(s, a) + rate · (r + γ max_b Q(s', b) − Q(s, a))``, by observation where states are
     not seen.
@@ -33,6 +33,13 @@ def q_learning(
         rate, epsilon, discount: as in appendix A.
         limit: longer episodes are cut there.
         threads: worlds at a time.
+
+    Returns:
+        ``[W, S, A]`` float64; states that look the same have the same.
+
+    Raises:
+        InvalidInput: a number outside its range, no :class:`Worlds`, more threads than cores.
+        MissingExtra: if numba is not installed.
 
     Example:
         >>> from didact.policies import worlds

@@ -52,9 +52,24 @@ def values(
 
 
 def visitation(mdp: Dense, policy: Tensor) -> Tensor:
-    """How often each state is visited, ``d = Σ_t γ^t P(s_t = ·)``; ``[S]``, sums to the length.
+    """How often an episode visits each state: ``d = Σ_t γ^t P(s_t = ·)``.
 
-    Arguments and errors as of :func:`values`.
+    Args:
+        mdp, policy: as in :func:`values`.
+
+    Returns:
+        ``[S]``; the sum is the mean length of an episode, discounted.
+
+    Raises:
+        InvalidInput: if the policy does not fit the MDP, or if without discount some episodes of
+            the policy never end.
+
+    Example:
+        >>> from didact.policies import dense
+        >>> from didact.tasks import corridor
+        >>> right = torch.tensor([[0.0, 1.0]] * 5)
+        >>> visitation(dense(corridor(2), discount=0.5), right)  # from the middle
+        tensor([0.0000, 0.0000, 1.0000, 0.5000, 0.2500], dtype=torch.float64)
     """
     return _solve(mdp, check_policy("policy", policy, mdp), mdp.start, backwards=True)
 

@@ -254,6 +254,16 @@ class LDT:
 def stack(batches: Iterable[Any]) -> Any:
     """n batches of one structure as one with a leading axis [n], as ``meta_step`` takes them.
 
+    Args:
+        batches: nested tensors, of the same shapes in each batch.
+
+    Returns:
+        The same nesting, of tensors [n, ...].
+
+    Raises:
+        ValueError: if there is no batch.
+        RuntimeError: if shapes differ from batch to batch.
+
     Example:
         >>> x, y = stack([(torch.zeros(4, 3), torch.zeros(4))] * 5)
         >>> x.shape, y.shape

@@ -13,7 +13,13 @@ from .._params import leaves
 
 
 def flat(activations: Any) -> Tensor:
-    """All activations of an example side by side: nested tensors [batch, ...] → [batch, K].
+    """All activations of an example side by side.
+
+    Args:
+        activations: nested tensors [batch, ...] of K neurons in all.
+
+    Returns:
+        [batch, K], in the order of the nesting.
 
     Example:
         >>> flat({"a": torch.zeros(2, 3), "b": torch.zeros(2, 4, 5)}).shape
@@ -61,6 +67,13 @@ def gated_mse(activations: Any, targets: Any, *, reduction: str = "mean") -> Ten
         targets: the pair (m, h*), each nested like the activations or flat [batch, K]; or one
             tensor [batch, 2K], its halves.
         reduction: over neurons, ``"mean"`` or ``"sum"``; over the batch always the mean.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InvalidInput: if the targets are no pair, or not one of each per neuron, or there is no such
+            reduction.
 
     Example:
         >>> h = torch.tensor([[1.0, 2.0]])

@@ -24,6 +24,9 @@ def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
         prediction: x̂ in [0, 1], of any shape.
         target: x in [0, 1], of the same shape.
 
+    Returns:
+        In nats, of the same shape: nothing is averaged.
+
     Example:
         >>> binary_cross_entropy(torch.tensor([0.5, 1.0]), torch.tensor([1.0, 0.0]))
         tensor([  0.6931, 100.0000])
@@ -34,6 +37,13 @@ def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """``(x̂ − x)²``, number by number.
+
+    Args:
+        prediction: x̂, of any shape.
+        target: x, of the same shape.
+
+    Returns:
+        Of the same shape: nothing is averaged.
 
     Example:
         >>> squared_error(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 5.0]))

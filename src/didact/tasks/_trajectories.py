@@ -123,6 +123,15 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
 
     Raises:
         InvalidInput: if the file is missing or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> n = torch.tensor([2])  # one trajectory of two frames
+        >>> data = Trajectories(torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 2).double(), n, n, n)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = load_trajectories(save_trajectories(data, folder + "/films.npz"))
+        >>> found.film(0).shape, found.frames.dtype
+        (torch.Size([2, 3, 4, 4]), torch.uint8)
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -84,6 +84,20 @@ def fit_environments(
         InvalidInput: on a table or an argument that breaks a rule.
         DidactError: where the folder is in use or cannot be written, or no network could be
             trained.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np, pandas as pd
+        >>> x = np.random.default_rng(0).normal(size=120)
+        >>> table = pd.DataFrame({"x": x, "site": ["a", "b", "c", "d"] * 30, "y": 2 * x})
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     data, out = pathlib.Path(folder, "sites.csv"), pathlib.Path(folder, "out")
+        ...     table.to_csv(data, index=False)
+        ...     found = fit_environments(
+        ...         data, label="y", environment="site", out=out, quick=True, jobs=1
+        ...     )
+        >>> list(found["candidates"])  # doctest: +SKIP
+        ['plain', 'and_mask', 'v_rex', 'irm', 'trees', 'linear']
     """
     for name, given in (("drop", drop), ("na", na)):
         if isinstance(given, str):
