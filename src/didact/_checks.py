@@ -98,11 +98,13 @@ def check_optimizer(parameter: str, value: Any) -> None:
         raise invalid(parameter, "an instance of `SGD`, `Adam`, `AdamW` or alike", value)
 
 
-def check_path(parameter: str, value: Any) -> Path:
-    """Return the path of a file that a user named; a table in memory is none."""
+def check_file(parameter: str, value: Any) -> Path:
+    """Return the path of a file that is there; a table in memory is none."""
     if not isinstance(value, str | os.PathLike):
         rule = "the path of a file (a table in memory has to be written to one)"
         raise invalid(parameter, rule, type(value).__name__)
+    if not Path(value).is_file():
+        raise invalid(parameter, "an existing file", os.fspath(value))
     return Path(value)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import InvalidInput, check_path, invalid, listed, shown
+from ._checks import InvalidInput, check_file, invalid, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,13 +67,11 @@ def read_table(
         >>> table["größe"].tolist(), table["seen"].dt.day.tolist()
         ([1.5, nan], [1, 2])
     """
-    path, na = check_path("path", path), list(na)
+    path, na = check_file("path", path), list(na)
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv}
     reader = (readers | {".parquet": _read_parquet, ".pq": _read_parquet}).get(path.suffix.lower())
     if reader is None:
         raise invalid("path", "a .csv, .tsv, .txt, .parquet or .pq file", str(path))
-    if not path.is_file():
-        raise invalid("path", "an existing file", str(path))
     try:
         table = reader(path, na, frozenset(text))
     except UnicodeDecodeError as error:

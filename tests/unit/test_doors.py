@@ -12,9 +12,17 @@ from torch import nn
 
 from didact import Diverged, InvalidInput
 from didact.dynamics import fit_dynamics, read_recordings
-from didact.hindsight import first_visit, fit, fit_environments
-from didact.privileged import LDT, FixedTeacher, Taught
-from didact.skips import aligned_loss, latent_skip_loss, rollout, skip_loss
+from didact.export import save_tensor_onnx
+from didact.hindsight import first_visit, fit, fit_environments, predict
+from didact.privileged import LDT, FixedTeacher, Taught, flat, stack, teach
+from didact.skips import (
+    aligned_loss,
+    binary_cross_entropy,
+    latent_skip_loss,
+    rollout,
+    skip_loss,
+    squared_error,
+)
 from didact.tasks import room_runner
 from didact.unroll import SGD
 
@@ -56,6 +64,23 @@ def _ldt(**change: Any) -> LDT:
             "`student` should be a module",
         ),
         (lambda: Taught(None, ["0"]), "`module` should be a module"),
+        (lambda: _ldt().loss((X, X)), r"`batch` should be a triple \(x, x\*, y\)"),
+        (lambda: _ldt().meta_step(None, (X, X, X), (X, X)), "`optimizer` should be an optimizer"),
+        (lambda: stack([]), "`batches` should be at least one batch"),
+        (lambda: stack([(X,), (X[:1],)]), "`batches` should be alike"),
+        (lambda: stack([{"a": X}, {"b": X}]), "`batches` should be alike"),
+        (lambda: stack([(1, X), (2, X)]), "`batches` should be alike|nested tensors"),
+        (lambda: teach(nn.Linear(3, 1), X[0, 0]), "`x_star` should be nested tensors that share"),
+        (lambda: teach(nn.Linear(3, 1), (X, X[:1])), "`x_star` should be nested tensors that sh"),
+        (lambda: flat({}), r"`activations` should be nested tensors \[batch, ...\]"),
+        (lambda: flat(torch.tensor(1.0)), "`activations` should be nested tensors"),
+        (lambda: squared_error(np.ones(2), X), "`prediction` should be a tensor.*ndarray"),
+        (lambda: binary_cross_entropy(X, X[:1]), r"`prediction` should be of target's shape"),
+        (lambda: save_tensor_onnx(nn.Linear(3, 1), "x", "a.onnx"), "`example` should be a tensor"),
+        (lambda: fit("none.csv", label="y"), "`data` should be an existing file. Found 'none.csv'"),
+        (lambda: fit_environments("none.csv", label="y", environment="a"), "`data` .* existing fi"),
+        (lambda: predict("run", "none.csv", "p.csv"), "`data` should be an existing file"),
+        (lambda: predict("run", "none.csv", "p.txt"), "`out` should be a .csv file"),
         (lambda: room_runner(2, side=8).batch([0, 1]), "`rows` should be an int64 tensor"),
     ],
 )  # fmt: skip

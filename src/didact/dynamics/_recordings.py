@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .._checks import check_integer, check_path, extra, invalid, listed
+from .._checks import check_file, check_integer, extra, invalid, listed
 from .._table import numbers, read_table
 
 FEWEST = 10
@@ -92,9 +92,7 @@ def read_recordings(
         >>> found.frames.shape, found.columns, found.lengths[-2:].tolist()
         (torch.Size([10, 3, 2]), ('x0', 'x1'), [3, 2])
     """
-    path = check_path("data", path)
-    if not path.is_file():
-        raise invalid("data", "an existing file", str(path))
+    path = check_file("data", path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix.lower() == ".npz":
         if state or group is not None or length is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._checks import DidactError
+from .._checks import DidactError, invalid
 from ..runs import write_atomic
 from ._onnx import session_of, translated
 
@@ -35,6 +36,7 @@ def save_tensor_onnx(
         tolerance: the largest difference allowed.
 
     Raises:
+        InvalidInput: ``example`` is no tensor.
         DidactError: onnxruntime and PyTorch disagree, or the file cannot be written.
 
     Example:
@@ -49,12 +51,15 @@ def save_tensor_onnx(
     """
     import onnx
 
+    if not isinstance(example, Tensor):
+        raise invalid("example", "a tensor [batch, …]", example)
+    module, example = copy.deepcopy(module).cpu().eval(), example.detach().cpu()
     model = translated(module, (example,), [input], [output])
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
-    (found,) = session_of(data).run([output], {input: example.detach().cpu().numpy()})
+    (found,) = session_of(data).run([output], {input: example.numpy()})
     with torch.no_grad():
-        expected = module.cpu().eval()(example.detach().cpu()).numpy()
+        expected = module(example).numpy()
     if not np.abs(found - expected).max() <= tolerance * max(1, np.abs(expected).max()):
         raise DidactError("onnxruntime and PyTorch disagree: no file written.")
     write_atomic(path, data)

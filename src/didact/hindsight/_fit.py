@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from .. import __version__
-from .._checks import check_integer, check_path, invalid
+from .._checks import check_file, check_integer, invalid
 from ..runs import (
     cores,
     locked,
@@ -133,7 +133,7 @@ def fit(
     question = Question(
         label, tuple(privileged), tuple(drop), group, task, tuple(na), history, horizon, time, split
     )
-    prepared, target, facts = prepare(check_path("data", data), question)
+    prepared, target, facts = prepare(check_file("data", data), question)
     with locked(out) as home:
         refuse_another(home, facts["data"], ASKED)
         state = home / "state"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._checks import InvalidInput, invalid, listed
+from .._checks import InvalidInput, check_file, invalid, listed
 from .._table import numbers, parsed, read_table
 from ..runs import read_json, write_atomic
 from ._deploy import Loaded, load_deployed
@@ -29,8 +29,8 @@ _IDENTITY = ("group", "time")
 
 def predict(
     folder: str | os.PathLike[str],
-    data_path: str | os.PathLike[str],
-    out_path: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     na: Iterable[str] = (),
 ) -> int:
     """Predict every row of a table with the student that ``didact fit`` left in a folder.
@@ -44,8 +44,8 @@ def predict(
 
     Args:
         folder: Holds ``schema.json`` and ``student.pt2``.
-        data_path: The new rows, CSV or Parquet.
-        out_path: A ``.csv``, another file than ``data_path``; written whole or not at all, rows
+        data: The new rows, CSV or Parquet.
+        out: A ``.csv``, another file than ``data``; written whole or not at all, rows
             in the input's order. Classification: ``prediction`` (the most probable class) and
             one ``probability_<class>`` each; regression: ``prediction`` in label units.
         na: Tokens that mean "missing", beside those given to ``didact fit`` and the usual ones.
@@ -75,11 +75,11 @@ def predict(
     """
     if isinstance(na, str):
         raise invalid("na", "a list of strings, not one string", na)
-    out = Path(out_path)
+    out = Path(out)
     if out.suffix.lower() != ".csv":
-        raise invalid("out_path", "a .csv file", str(out))
-    if out.resolve() == Path(data_path).resolve():
-        raise invalid("out_path", "another file than the data", str(out))
+        raise invalid("out", "a .csv file", str(out))
+    if out.resolve() == check_file("data", data).resolve():
+        raise invalid("out", "another file than the data", str(out))
     for name in ("schema.json", "student.pt2"):
         if not Path(folder, name).is_file():
             raise InvalidInput(f"`{folder}` holds no finished fit: `{name}` is missing.")
@@ -88,7 +88,7 @@ def predict(
     text = [column.name for column in loaded.columns if column.kind == "categorical"]
     # Group and time are written as they were read: 007 is not 7.
     text += [] if loaded.series is None else [loaded.series[r] for r in _IDENTITY]
-    table = read_table(data_path, na=[*loaded.na, *na], text=[name for name in text if name])
+    table = read_table(data, na=[*loaded.na, *na], text=[name for name in text if name])
     if loaded.series is None:
         predictions = _named(loaded, _run(loaded, Codes.of(table, loaded.columns)))
     else:

@@ -62,6 +62,8 @@ class FixedTeacher:
 
     def loss(self, batch: tuple[Any, Any, Any]) -> Tensor:
         """The student's loss on one batch (x, x*, y); the targets are constants."""
+        if not isinstance(batch, tuple | list) or len(batch) != 3:
+            raise invalid("batch", "a triple (x, x*, y)", type(batch).__name__)
         x, x_star, y = batch
         with torch.no_grad():
             targets = self.teacher(x_star)

@@ -208,6 +208,8 @@ class LDT:
             InvalidInput: if ``optimizer`` lacks a parameter of the teacher, or as ``meta_loss``.
             Diverged: when more than ``max_skips`` meta-gradients were not finite.
         """
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise invalid("optimizer", "an optimizer of the teacher's parameters", optimizer)
         taught = [p for p in self.teacher.parameters() if p.requires_grad]
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if missing := sum(id(p) not in held for p in taught):
@@ -261,16 +263,22 @@ def stack(batches: Iterable[Any]) -> Any:
         The same nesting, of tensors [n, ...].
 
     Raises:
-        ValueError: if there is no batch.
-        RuntimeError: if shapes differ from batch to batch.
+        InvalidInput: there is no batch, or another nesting or other shapes from batch to batch.
 
     Example:
         >>> x, y = stack([(torch.zeros(4, 3), torch.zeros(4))] * 5)
         >>> x.shape, y.shape
         (torch.Size([5, 4, 3]), torch.Size([5, 4]))
     """
-    first, *rest = list(batches)
-    return tree_map(lambda *tensors: torch.stack(tensors), first, *rest)
+    each = list(batches)
+    if not each:
+        raise invalid("batches", "at least one batch", each)
+    forms = [tree_map(lambda leaf: getattr(leaf, "shape", None), batch) for batch in each]
+    if other := [form for form in forms if form != forms[0]]:
+        raise invalid("batches", f"alike, {forms[0]} as the first", other[0])
+    if not all(isinstance(leaf, Tensor) for leaf in leaves(each[0])):
+        raise invalid("batches", "nested tensors", each[0])
+    return tree_map(lambda *tensors: torch.stack(tensors), *each)
 
 
 def _check_batches(batches: Any) -> None:

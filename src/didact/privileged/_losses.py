@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._checks import InvalidInput, check_choice
+from .._checks import InvalidInput, check_choice, invalid
 from .._params import leaves
 
 
@@ -21,11 +21,17 @@ def flat(activations: Any) -> Tensor:
     Returns:
         [batch, K], in the order of the nesting.
 
+    Raises:
+        InvalidInput: there is no tensor, or something else.
+
     Example:
         >>> flat({"a": torch.zeros(2, 3), "b": torch.zeros(2, 4, 5)}).shape
         torch.Size([2, 23])
     """
     tensors = leaves(activations)
+    if not tensors or not all(isinstance(t, Tensor) and t.dim() for t in tensors):
+        found = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in tensors]
+        raise invalid("activations", "nested tensors [batch, ...]", found)
     if len(tensors) == 1 and tensors[0].dim() == 2:
         return tensors[0]  # type: ignore[no-any-return]
     return torch.cat([t.flatten(1) for t in tensors], 1)

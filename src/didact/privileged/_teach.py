@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from .._checks import invalid
 from .._params import leaves, tree_map
 
 
@@ -34,6 +35,9 @@ def teach(teacher: nn.Module, x_star: Any, *, per_batch: bool | None = None) -> 
     Returns:
         The teacher's output with the leading axes [n, batch].
 
+    Raises:
+        InvalidInput: ``x_star`` lacks these axes.
+
     Example:
         >>> teacher = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 16))
         >>> x_star = torch.randn(6, 4, 2)  # n = 6 batches of 4
@@ -43,7 +47,11 @@ def teach(teacher: nn.Module, x_star: Any, *, per_batch: bool | None = None) -> 
         >>> torch.allclose(targets[0], teacher(x_star[0]), atol=1e-6)
         True
     """
-    n, size = leaves(x_star)[0].shape[:2]
+    axes = {tuple(t.shape[:2]) if isinstance(t, Tensor) else () for t in leaves(x_star)}
+    if len(axes) != 1 or len(found := axes.pop()) != 2:
+        shapes = [tuple(getattr(leaf, "shape", ())) for leaf in leaves(x_star)]
+        raise invalid("x_star", "nested tensors that share the axes [n, batch]", shapes)
+    n, size = found
     if not per_batch:
         before = [b.clone() for b in teacher.buffers()]
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import InvalidInput
+from .._checks import InvalidInput, invalid
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Prediction and target of one shape to their loss, number by number: nothing is averaged."""
@@ -31,6 +31,7 @@ def binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
         >>> binary_cross_entropy(torch.tensor([0.5, 1.0]), torch.tensor([1.0, 0.0]))
         tensor([  0.6931, 100.0000])
     """
+    _check_alike(prediction, target)
     log_on, log_off = _logs(prediction)
     return -torch.lerp(log_off, log_on, target)
 
@@ -49,7 +50,16 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
         >>> squared_error(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 5.0]))
         tensor([1., 9.])
     """
+    _check_alike(prediction, target)
     return (prediction - target).square()
+
+
+def _check_alike(prediction: Tensor, target: Tensor) -> None:
+    if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
+        found = [type(value).__name__ for value in (prediction, target)]
+        raise invalid("prediction", "a tensor, as `target`", found)
+    if prediction.shape != target.shape:
+        raise invalid("prediction", f"of target's shape {list(target.shape)}", prediction.shape)
 
 
 def of_frames(loss: Loss, prediction: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import InvalidInput, invalid
+from .._checks import InvalidInput, check_file, invalid
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -52,8 +52,7 @@ def pictures(path: str | os.PathLike[str]) -> tuple[Pictures, Pictures]:
         didact._checks.InvalidInput: Parameter `path` should be an existing file. \
 Found 'nowhere.npz'.
     """
-    if not Path(path).is_file():
-        raise invalid("path", "an existing file", str(path))
+    check_file("path", path)
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
             arrays = [held[name] for name in ARRAYS]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ... import __version__
-from ..._checks import DidactError, check_integer, check_path, invalid
+from ..._checks import DidactError, check_file, check_integer, invalid
 from ...runs import locked, refuse_another, versions, write_atomic, write_json
 from .._export import export
 from .._fit import effort, too_short
@@ -106,7 +106,7 @@ def fit_environments(
     check_integer("trials", trials)
     most, chosen_device, jobs = effort(epochs, quick, device, jobs)
     question = Question(label, drop=tuple(drop), group=environment, task=task, na=tuple(na))
-    table, facts = prepare(check_path("data", data), question)
+    table, facts = prepare(check_file("data", data), question)
     parts, number = table.parts, table.classes is None
     trials = 1 if quick else trials
     runs_of_a_trial = searched(parts.count)
