@@ -151,11 +151,11 @@ def test_refused_arguments(classifier: tuple[Path, Deployed], tmp_path: Path) ->
     new = tmp_path / "new.csv"
     new.write_text(NEW.replace("?", ""), "utf-8")
     before = new.read_bytes()
-    with pytest.raises(InvalidInput, match=r"`out_path` should be a \.csv file.*out\.parquet"):
+    with pytest.raises(InvalidInput, match=r"`out` should be a \.csv file.*out\.parquet"):
         predict(folder, new, tmp_path / "out.parquet")
     (tmp_path / "same.csv").symlink_to(new)
     for out in (new, tmp_path / "." / "new.csv", tmp_path / "same.csv"):
-        with pytest.raises(InvalidInput, match="`out_path` should be another file than the data"):
+        with pytest.raises(InvalidInput, match="`out` should be another file than the data"):
             predict(folder, new, out)
     with pytest.raises(InvalidInput, match="`na` should be a list of strings"):
         predict(folder, new, tmp_path / "out.csv", na="none")

@@ -330,7 +330,9 @@ def test_data_versions_and_use(metrics, built):
     assert found["dropped (1)"]["found"] == "id"
     assert found["bins of the label"]["found"] == "20"
     text = words(page)
-    assert metrics["data"]["warnings"][0] in text
+    (warning,) = metrics["data"]["warnings"]
+    assert warning.replace("`", "") in text and "`" in warning
+    assert "absences" in [code.text for code in page.iter("code")]
     assert metrics["command"] in text
     assert "python 3.12.4, torch 2.13.0; device cpu; seeds 0, 1, 2." in text
     assert all(name in text for name in ("student.onnx", "student.pt2", "didact predict"))
