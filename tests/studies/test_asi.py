@@ -265,7 +265,7 @@ def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
         "latent ASI",
         "global alignment",
         "ASI with actions",
-        "Δ = 1 with actions",
+        "Δ = 2 with actions",
     ]
     for label in labels:
         run = run_of(config, "funnel-board", label, 0, steps=4)

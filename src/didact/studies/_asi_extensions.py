@@ -16,7 +16,7 @@ from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
 
 LABELS = (
-    "ASI", "global alignment", "latent ASI", "ASI with actions", "Δ = 1", "Δ = 1 with actions",
+    "ASI", "global alignment", "latent ASI", "ASI with actions", "Δ = 2", "Δ = 2 with actions",
 )  # fmt: skip
 
 
@@ -27,13 +27,13 @@ class Config(Common):
     worlds: tuple[World, ...] = ("room-runner",)
     """Which worlds."""
     labels: tuple[str, ...] = LABELS
-    """Which methods; ASI and Δ = 1 are those of asi-curves, where they are done."""
+    """Which methods; ASI and Δ = 2 are those of asi-curves, where they are done."""
     steps: int = 20
     """Predictions that global alignment may use; times H, they have to reach the end."""
 
 
 def plan(config: Config, shared: Path) -> Rounds:
-    """The search of ASI's and Δ = 1's settings, which the others inherit, then seeds of all."""
+    """The search of ASI's and Δ = 2's settings, which the others inherit, then seeds of all."""
     return rounds(config, config.labels, more={"global alignment": {"steps": config.steps}})
 
 

@@ -28,7 +28,7 @@ METHODS: dict[str, Method] = {
     "ASI": "asi", GREEDY: "asi", "global alignment": "aligned", "latent ASI": "latent",
     "ASI with actions": "actions",
 }  # fmt: skip
-"""By label; besides, there are fixed steps, "Δ = 1" and "Δ = 1 with actions"."""
+"""By label; besides, there are fixed steps, "Δ = 2" and "Δ = 2 with actions"."""
 
 
 @dataclass(frozen=True)

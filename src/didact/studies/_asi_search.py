@@ -15,10 +15,7 @@ from ._study import Cell, Rounds, alike
 USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
 """Most often chosen (tables A.1 and A.2)."""
 SEARCHED = ("ASI", GREEDY, "Δ = 1", "Δ = 2")
-HEIRS = {
-    "global alignment": "ASI", "latent ASI": "ASI", "ASI with actions": "ASI",
-    "Δ = 1 with actions": "Δ = 1",
-}  # fmt: skip
+HEIRS = dict.fromkeys(("global alignment", "latent ASI", "ASI with actions"), "ASI")
 OWN = ("exploration", "horizon", "steps")
 """What no method inherits."""
 
