@@ -638,7 +638,7 @@ def test_extensions_stand_beside_asi_of_their_size_alone() -> None:
     def cells(config: Config, world: Any, *labels: str) -> list[Cell]:
         return [Cell(run_of(config, world, label, 0, steps=9), {}, {}) for label in labels]
 
-    ours = cells(config, "room-runner", "ASI", "Δ = 1", "global alignment", "latent ASI")
+    ours = cells(config, "room-runner", "ASI", "Δ = 2", "global alignment", "latent ASI")
     others = cells(large, "room-runner", "ASI", GREEDY, "Δ = 1", "Δ = 2", "Δ = 3")
     board = cells(config, "funnel-board", "ASI", "Δ = 1")
     found = compared([*others, *board, *ours])
