@@ -312,7 +312,7 @@ def test_a_search_hands_the_best_settings_to_all_seeds_and_to_larger_steps(tmp_p
         assert run.settings == wanted
 
 
-def test_without_trials_a_search_is_of_learning_rates(tmp_path: Any) -> None:
+def test_without_trials_a_search_is_of_learning_rates_and_horizons(tmp_path: Any) -> None:
     rounds = plan(Config(worlds=("funnel-board",), seeds=1, board_rates=(0.1, 0.2, 0.3)), tmp_path)
     asked = next(rounds)
     tried = [(label_of(run), run.settings["learning_rate"]) for run in asked]
@@ -323,9 +323,19 @@ def test_without_trials_a_search_is_of_learning_rates(tmp_path: Any) -> None:
     values = [0.9, 0.1, None, 0.1, 0.9, 0.1, 0.5, 0.5, 0.5, None, None, None]
     final = _searched(rounds, values)
     assert [run.settings["learning_rate"] for run in final] == [0.1, 0.2, 0.1, 0.1]
-    (alone,) = plan(Config(worlds=("room-runner",), seeds=1, room_rates=(0.7,)), tmp_path)
+    config = Config(worlds=("room-runner",), seeds=1, room_rates=(0.7,), room_horizons=(4,))
+    (alone,) = plan(config, tmp_path)
     assert [run.settings["learning_rate"] for run in alone] == [0.7] * 4
-    with pytest.raises(InvalidInput, match="`room_rates` should be one learning rate or more"):
+    assert [run.settings["horizon"] for run in alone] == [4, 4, 2, 1]
+    rounds = plan(dataclasses.replace(config, room_horizons=(4, 6, 5)), tmp_path)
+    asked = next(rounds)
+    tried = [(label_of(run), run.settings["horizon"]) for run in asked]
+    assert tried == [(label, h) for label in ("ASI", GREEDY) for h in (4, 6, 5)]
+    final = _searched(rounds, [0.1, 0.9, 0.2, 0.1, 0.2, 0.9])
+    assert [run.settings["horizon"] for run in final] == [6, 5, 2, 1]
+    with pytest.raises(InvalidInput, match="`board_horizons` should be one value or more"):
+        next(plan(Config(worlds=("funnel-board",), board_horizons=()), tmp_path))
+    with pytest.raises(InvalidInput, match="`room_rates` should be one value or more"):
         next(plan(Config(worlds=("room-runner",), room_rates=()), tmp_path))
 
 
@@ -612,7 +622,7 @@ def test_a_film_shows_each_prediction_from_its_moment_on() -> None:
     at = {"ASI": [3, 9, 12], "Δ = 2": [2, 4, 6]}
     cells = []
     for label, times in at.items():
-        run = run_of(config, "room-runner", label, 0)
+        run = run_of(config, "room-runner", label, 0, horizon=10)
         true = true_film(run)
         data = room_runner(2, seed=VALIDATION_SEED, side=8, pixels=4)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .._checks import invalid
 from ._asi_learners import Method
@@ -21,7 +21,8 @@ TINY: dict[str, Any] = {
 LARGE: dict[str, Any] = {
     "seeds": 8, "side": 16, "rows": 6, "trajectories": 500, "validation": 500,
     "room_epochs": 100, "board_epochs": 100, "looks": 400, "unit_pixels": 6, "filters": 48,
-    "horizon": 20, "residual": False, "trials": 9, "device": "cuda",
+    "room_horizons": (20,), "board_horizons": (20,), "residual": False, "trials": 9,
+    "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 METHODS: dict[str, Method] = {
@@ -70,8 +71,11 @@ class Config:
     """The same on Funnel board."""
     decay: float = 0.6
     """Share of the updates after which, again and again, the learning rate is a fifth of before."""
-    horizon: int = 10
-    """H of ASI, in frames; the paper has 15 to 25, for ways that are three times as long."""
+    room_horizons: tuple[int, ...] = (5, 10)
+    """H of ASI on Room runner, in frames, of which the best is taken; the paper has 15 to 25, for
+    ways that are three times as long."""
+    board_horizons: tuple[int, ...] = (10,)
+    """The same on Funnel board."""
     trials: int = 0
     """Settings tried at random for each method, as in appendix A; 0 tries the rates alone."""
     exploration: float = 0.3
@@ -82,13 +86,15 @@ class Config:
     """Where to train."""
 
 
-def rates_of(config: Config, world: World) -> tuple[float, ...]:
-    """Learning rates that are tried; a single one is taken as it is."""
-    name = "room_rates" if world == "room-runner" else "board_rates"
-    rates: tuple[float, ...] = getattr(config, name)
-    if not rates:
-        raise invalid(name, "one learning rate or more", rates)
-    return rates
+def tried_of(
+    config: Config, world: World, name: Literal["rates", "horizons"]
+) -> tuple[Any, ...]:  # fmt: skip
+    """What is tried in a world; where nothing is, the first is taken."""
+    full = f"{'room' if world == 'room-runner' else 'board'}_{name}"
+    values: tuple[Any, ...] = getattr(config, full)
+    if not values:
+        raise invalid(full, "one value or more", values)
+    return values
 
 
 def run_of(
@@ -99,8 +105,8 @@ def run_of(
     shares: dict[str, Any] = {
         "architecture": config.architecture, "filters": config.filters,
         "residual": config.residual,
-        "learning_rate": rates_of(config, world)[0],
-        "decay": config.decay, "horizon": config.horizon,
+        "learning_rate": tried_of(config, world, "rates")[0],
+        "decay": config.decay, "horizon": tried_of(config, world, "horizons")[0],
         "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
     }  # fmt: skip
     shares.update(found)

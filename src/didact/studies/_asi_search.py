@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..runs import Choice, drawn, key
-from ._asi_runs import GREEDY, Config, highest, label_of, rates_of, run_of
+from ._asi_runs import GREEDY, Config, highest, label_of, run_of, tried_of
 from ._asi_training import SEARCH_SEED, Run, World
 from ._study import Cell, Rounds, alike
 
@@ -16,7 +16,7 @@ USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
 """Most often chosen (tables A.1 and A.2)."""
 SEARCHED = ("ASI", GREEDY, "Δ = 1", "Δ = 2")
 HEIRS = dict.fromkeys(("global alignment", "latent ASI", "ASI with actions"), "ASI")
-OWN = ("exploration", "horizon", "steps")
+OWN = ("exploration", "steps")
 """What no method inherits."""
 
 
@@ -26,13 +26,16 @@ def source(label: str) -> str:
 
 
 def tries(config: Config, world: World, label: str) -> list[dict[str, Any]]:
-    """Learning rates; or what the paper chose and random points of appendix A.
+    """Learning rates and horizons; or what the paper chose and random points of appendix A.
 
     Its updates are shares of 25,000.
     """
     if not config.trials:
-        rates = rates_of(config, world)
-        return [{"learning_rate": rate} for rate in rates] if len(rates) > 1 else []
+        found = [{"learning_rate": rate} for rate in tried_of(config, world, "rates")]
+        if label.startswith("ASI"):
+            horizons = tried_of(config, world, "horizons")
+            found = [{**each, "horizon": horizon} for each in found for horizon in horizons]
+        return found if len(found) > 1 else []
     space: dict[str, Sequence[Any]] = {
         "architecture": ("f-simple", "f-strided", "f-dilated"), "filters": (32, 48),
         "learning_rate": (1e-3, 7.5e-4, 5e-4), "decay": (0.3, 0.4, 0.6),
@@ -42,9 +45,9 @@ def tries(config: Config, world: World, label: str) -> list[dict[str, Any]]:
         space["horizon"] = (15, 18, 21, 25)
     if label == "ASI":
         space["exploration"] = (0.3, 0.4, 0.6)
-    found = {name: Choice(values) for name, values in space.items()}
+    choices = {name: Choice(values) for name, values in space.items()}
     first = {name: USUAL.get(name, values[0]) for name, values in space.items()}
-    return drawn(found, trials=config.trials, seed=SEARCH_SEED, first=first)
+    return drawn(choices, trials=config.trials, seed=SEARCH_SEED, first=first)
 
 
 def rounds(
