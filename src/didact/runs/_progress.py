@@ -24,6 +24,7 @@ class Progress:
         what: a few words in front.
         stream: where to write; standard error by default.
         every: seconds between plain lines.
+        highest: the highest value is the best, not the lowest.
 
     Raises:
         InvalidInput: if ``total`` is not an integer of at least 0.
@@ -38,14 +39,21 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, what: str, stream: TextIO | None = None, *, every: float = 5.0
+        self,
+        total: int,
+        what: str,
+        stream: TextIO | None = None,
+        *,
+        every: float = 5.0,
+        highest: bool = False,
     ) -> None:
         self.total = check_integer("total", total, at_least=0)
         self.what = what
         self.stream = sys.stderr if stream is None else stream
         self.every = every
         self.done = 0
-        self.best = math.inf
+        self._better = max if highest else min
+        self.best = -math.inf if highest else math.inf
         self._cached = 0
         self._started = time.monotonic()
         self._written = -math.inf
@@ -62,14 +70,14 @@ class Progress:
 
         Args:
             done: how many of ``total`` in all, not how many more.
-            best: the value of the latest step, or the lowest so far: the lowest finite one of all
-                calls is shown.
+            best: the value of the latest step, or the best so far: the best finite one of all calls
+                is shown.
             cached: the new steps were not run but loaded.
         """
         new, self.done = done - self.done, done
         self._cached += new if cached else 0
         if best is not None and math.isfinite(best):
-            self.best = min(self.best, best)
+            self.best = self._better(self.best, best)
         if self._bar is None:
             if self._due(
                 0.2 if cached else self.every

@@ -155,9 +155,10 @@ study = Study(
     smoke=Config(steps=(2,), **TINY),
     plan=plan,
     train=train,
-    value=lambda record: -highest(record),
+    value=highest,
     table=table,
     plot=plot,
     records="asi",
     own=lambda run: run.method in ("asi", "fixed") and not run.switch,
+    highest=True,
 )

@@ -84,9 +84,10 @@ study = Study(
     smoke=Config(**TINY),
     plan=plan,
     train=train,
-    value=lambda record: -highest(record),
+    value=highest,
     table=table,
     plot=plot,
     records="asi",
     own=lambda run: run.method not in ("asi", "fixed"),
+    highest=True,
 )

@@ -89,9 +89,10 @@ study = Study(
     smoke=Config(steps=(2,), switch=1, **{**TINY, "board_epochs": 2, "room_epochs": 2, "looks": 2}),
     plan=plan,
     train=train,
-    value=lambda record: -highest(record),
+    value=highest,
     table=table,
     plot=plot,
     records="asi",
     own=lambda run: bool(run.switch),
+    highest=True,
 )

@@ -282,7 +282,7 @@ study = Study(
     smoke=Config(seeds=2, environments=4, batch=16, width=8),
     plan=plan,
     train=train,
-    value=lambda record: 0.0,
+    value=lambda record: None,
     table=table,
     plot=plot,
 )

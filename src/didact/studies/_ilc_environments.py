@@ -154,4 +154,5 @@ study = Study(
     table=table,
     plot=plot,
     records="ilc-spirals",
+    highest=True,
 )

@@ -152,7 +152,8 @@ study = Study(
     ),
     plan=plan,
     train=train_pictures,
-    value=lambda record: -final(record, "test"),
+    value=lambda record: final(record, "test"),
     table=table,
     plot=plot,
+    highest=True,
 )

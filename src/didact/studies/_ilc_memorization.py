@@ -154,7 +154,8 @@ study = Study(
     smoke=Config(thresholds=(0.0, 0.4), seeds=1, epochs=1, width=8, rows=160),
     plan=plan,
     train=train_pictures,
-    value=lambda record: -final(record, "test"),
+    value=lambda record: final(record, "test"),
     table=table,
     plot=plot,
+    highest=True,
 )  # fmt: skip

@@ -304,7 +304,7 @@ study = Study(
     smoke=Config(parameters=50, draws=1, steps=8, seeds=1),
     plan=plan,
     train=train,
-    value=lambda record: 0.0,
+    value=lambda record: None,
     table=table,
     plot=plot,
 )

@@ -303,8 +303,8 @@ def _steps(cell: Cell) -> list[float]:
 
 
 def value(record: Record) -> float:
-    """For progress: minus the accuracy on held-out examples."""
-    return -reached(record).held_out
+    """For progress: the accuracy on held-out examples."""
+    return reached(record).held_out
 
 
 study = Study(
@@ -325,4 +325,5 @@ study = Study(
     value=value,
     table=table,
     plot=plot,
+    highest=True,
 )  # fmt: skip

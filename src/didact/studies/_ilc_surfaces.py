@@ -309,7 +309,7 @@ study = Study(
     smoke=Config(steps=3, climbs=2, points=5, pairs=10, inputs=20),
     plan=plan,
     train=train,
-    value=lambda record: 0.0,
+    value=lambda record: None,
     table=table,
     plot=plot,
 )

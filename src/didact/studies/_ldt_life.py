@@ -244,7 +244,8 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: -held_out(record),
+    value=held_out,
     table=table,
     plot=plot,
+    highest=True,
 )

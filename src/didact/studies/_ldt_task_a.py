@@ -195,7 +195,8 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: -max(record["highest"], default=-math.inf),
+    value=lambda record: max(record["highest"], default=-math.inf),
     table=table,
     plot=plot,
+    highest=True,
 )  # fmt: skip

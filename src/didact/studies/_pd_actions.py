@@ -122,7 +122,8 @@ study = Study(
     smoke=Config(worlds=2, worlds_of_many=2, actions=(4, 400), updates=30, updates_of_many=10),
     plan=plan,
     train=train,
-    value=lambda record: -record["returns"]["student"][-1][0],
+    value=lambda record: record["returns"]["student"][-1][0],
     table=table,
     plot=plot,
+    highest=True,
 )

@@ -190,7 +190,8 @@ study = Study(
     ),
     plan=plan,
     train=train,
-    value=lambda record: -record["returns"]["student"][-1][0],
+    value=lambda record: record["returns"]["student"][-1][0],
     table=table,
     plot=plot,
+    highest=True,
 )

@@ -202,7 +202,8 @@ study = Study(
     smoke=Config(halves=(2,), teachers=("optimal", "adversarial"), runs=4, updates=20),
     plan=plan,
     train=train,
-    value=lambda record: -record["returns"][-1][0],
+    value=lambda record: record["returns"][-1][0],
     table=table,
     plot=plot,
+    highest=True,
 )

@@ -274,7 +274,7 @@ study = Study(
     smoke=Config(steps=5, points=5),
     plan=plan,
     train=train,
-    value=lambda record: 0.0,
+    value=lambda record: None,
     table=table,
     plot=plot,
 )

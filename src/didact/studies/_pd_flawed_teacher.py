@@ -147,7 +147,8 @@ study = Study(
     smoke=Config(worlds=2, updates=30, chunk=2),
     plan=plan,
     train=train,
-    value=lambda record: -record["returns"]["student"][-1][0],
+    value=lambda record: record["returns"]["student"][-1][0],
     table=table,
     plot=plot,
+    highest=True,
 )

@@ -300,7 +300,7 @@ study = Study(
     smoke=Config(worlds=2, trained=(0, 5), temperatures=(0.0,), episodes=5, updates=30, chunk=2),
     plan=plan,
     train=train,
-    value=lambda record: 0.0,
+    value=lambda record: None,
     table=table,
     plot=plot,
 )

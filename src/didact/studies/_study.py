@@ -86,12 +86,13 @@ class Study:
             ones. ``shared`` is a folder for files that runs have in common.
         train: ``train(run, shared, log) -> record``, of JSON values, with CPU ``seconds``;
             ``log(step, values)`` draws curves for TensorBoard.
-        value: what progress shows as best so far, of a record; lower is better.
+        value: what progress shows as best so far, of a record; None shows nothing.
         table: Markdown, ours beside the paper's, from the finished cells.
         plot: figures by name, from the finished cells; a film is a tensor ``[time, 3, height,
             width]``.
         records: folder of the cells, where studies share some; the study's name by default.
         own: of the runs in that folder, those that are this study's and no other's.
+        highest: the highest value is the best, not the lowest.
     """
 
     name: str
@@ -103,11 +104,12 @@ class Study:
     smoke: Any
     plan: Callable[[Any, Path], Rounds]
     train: Callable[[Any, Path, Log], Record]
-    value: Callable[[Record], float]
+    value: Callable[[Record], float | None]
     table: Callable[[Sequence[Cell]], str]
     plot: Callable[[Sequence[Cell]], dict[str, Any]]
     records: str = ""
     own: Callable[[Any], bool] = lambda run: True
+    highest: bool = False
 
     @property
     def folder(self) -> str:
@@ -183,7 +185,8 @@ def run_study(
                 runs = rounds.send(records) if number > 1 else next(rounds)
             except StopIteration:
                 break
-            with Progress(len(runs), f"{study.name}, round {number}") as bar:
+            what = f"{study.name}, round {number}"
+            with Progress(len(runs), what, highest=study.highest) as bar:
 
                 def told(done: int, _: int, record: Record, cached: bool, bar: Any = bar) -> None:
                     bar.update(done, best=study.value(record), cached=cached)

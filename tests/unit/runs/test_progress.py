@@ -69,6 +69,14 @@ def test_the_best_is_the_lowest_finite_of_all(clock: Clock) -> None:
     ]
 
 
+def test_the_best_is_the_highest_where_that_is_asked_for(clock: Clock) -> None:
+    stream = io.StringIO()
+    progress = Progress(3, "t", stream, every=0, highest=True)
+    for done, value in enumerate([0.5, math.inf, 0.25], start=1):
+        progress.update(done, best=value)
+    assert [line.partition(", ")[2] for line in stream.getvalue().splitlines()] == ["best 0.5"] * 3
+
+
 def test_close_says_what_was_not_said_yet_and_once(clock: Clock) -> None:
     stream = io.StringIO()
     progress = Progress(9, "t", stream, every=60)
