@@ -67,22 +67,22 @@ def read_table(
         >>> table["größe"].tolist(), table["seen"].dt.day.tolist()
         ([1.5, nan], [1, 2])
     """
-    path, na = check_file("path", path), list(na)
+    path, na = check_file("data", path), list(na)
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv}
     reader = (readers | {".parquet": _read_parquet, ".pq": _read_parquet}).get(path.suffix.lower())
     if reader is None:
-        raise invalid("path", "a .csv, .tsv, .txt, .parquet or .pq file", str(path))
+        raise invalid("data", "a .csv, .tsv, .txt, .parquet or .pq file", str(path))
     try:
         table = reader(path, na, frozenset(text))
     except UnicodeDecodeError as error:
-        raise invalid("path", f"a table in UTF-8 ({error.reason})", str(path)) from error
+        raise invalid("data", f"a table in UTF-8 ({error.reason})", str(path)) from error
     except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, InvalidInput):
             raise
         reason = " ".join(str(error).split())[:200]
-        raise invalid("path", f"a readable table ({reason})", str(path)) from error
+        raise invalid("data", f"a readable table ({reason})", str(path)) from error
     if not len(table):
-        raise invalid("path", "a table with at least one row below its header", str(path))
+        raise invalid("data", "a table with at least one row below its header", str(path))
     return table
 
 
@@ -93,7 +93,7 @@ def _read_csv(path: Path, na: list[str], text: frozenset[str]) -> pd.DataFrame:
         sample = file.read(_SAMPLE)
     delimiter, records = _layout(sample)
     if not records:
-        raise invalid("path", "a file that is not empty", str(path))
+        raise invalid("data", "a file that is not empty", str(path))
     header = records[0]
     _check_unique(path, [name for name in header if name])
     _check_widths(path, delimiter, header)
@@ -117,7 +117,7 @@ def _check_widths(path: Path, delimiter: str, header: list[str]) -> None:
             if not least <= len(record) <= len(header):
                 long = "longer" if len(record) > len(header) else "shorter"
                 rule = f"a table whose rows are no {long} than its header of {len(header)} columns"
-                raise invalid("path", f"{rule} (row {number} has {len(record)})", str(path))
+                raise invalid("data", f"{rule} (row {number} has {len(record)})", str(path))
 
 
 def _check_decimals(words: Iterable[pd.Series]) -> None:
@@ -200,7 +200,7 @@ def _check_unique(path: Path, names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise invalid(
-            "path", f"a table with one column of each name, not {listed(twice)} twice", path.name
+            "data", f"a table with one column of each name, not {listed(twice)} twice", path.name
         )
 
 

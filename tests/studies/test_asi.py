@@ -25,7 +25,7 @@ from didact.studies._asi_perturbation import Config as Perturbed
 from didact.studies._asi_perturbation import plan as plan_perturbed
 from didact.studies._asi_perturbation import plot as plot_perturbed
 from didact.studies._asi_perturbation import table as fall_table
-from didact.studies._asi_runs import GREEDY, label_of, run_of
+from didact.studies._asi_runs import GREEDY, TINY, label_of, run_of
 from didact.studies._asi_search import finals, tries
 from didact.studies._asi_timelines import matched, true_film
 from didact.studies._asi_timelines import plot as plot_timelines
@@ -393,6 +393,7 @@ def test_shown_are_the_settings_that_the_trials_chose() -> None:
         cell("Δ = 2", 0, 0.1),
     ]
     heirs = [cell("latent ASI", 0, rate) for rate in (0.1, 0.2, 0.3)]
+    heirs += [cell("global alignment", 0, rate, steps=4) for rate in (0.1, 0.2, 0.3)]
 
     def shown(cells: list[Cell]) -> dict[str, list[tuple[float, int]]]:
         return {
@@ -402,12 +403,55 @@ def test_shown_are_the_settings_that_the_trials_chose() -> None:
 
     cells = [*trials, lost, other, *seeds, *more, *heirs]
     expected = {
-        "ASI": [(0.2, 0), (0.2, 1)], "latent ASI": [(0.2, 0)], "Δ = 2": [(0.3, 0), (0.3, 1)],
+        "ASI": [(0.2, 0), (0.2, 1)], "latent ASI": [(0.2, 0)], "global alignment": [(0.2, 0)],
+        "Δ = 2": [(0.3, 0), (0.3, 1)],
     }  # fmt: skip
     assert shown(cells) == shown(cells[::-1]) == expected
+    # Larger steps are of the trials of 2; after a switch the trials are those without.
+    fixed = [cell("Δ = 2", 1000, 0.1, 0.8), cell("Δ = 2", 1000, 0.3, 0.7)]
+    larger = [cell("Δ = 3", 0, 0.1), cell("Δ = 3", 0, 0.3), cell("Δ = 3", 1, 0.3)]
+    assert shown([*fixed, *larger])["Δ = 3"] == [(0.1, 0)]
+    switched = [cell("ASI", seed, rate, switch=3) for rate in (0.1, 0.2) for seed in (0,)]
+    (same,) = finals([*trials, *switched], switched=True)["funnel-board"].values()
+    assert [c.run.settings["learning_rate"] for c in same] == [0.2]
     # Without trials, and where what they chose has not been run, the most seeds count.
     assert shown([*seeds, *more])["ASI"] == [(0.1, 0), (0.1, 1), (0.1, 2)]
     assert shown([cell("ASI", 1000, 0.9), *seeds, *more])["ASI"] == [(0.1, 0), (0.1, 1), (0.1, 2)]
+
+
+def test_settings_that_no_trial_chose_are_not_said_to_be_of_trials() -> None:
+    config = Config(worlds=("room-runner",), room_horizons=(4, 6))
+
+    def cell(seed: int, horizon: int, best: float) -> Cell:
+        record = {name: [best] for name in ("probability", "accuracy", "evaluations", "skip")}
+        run = run_of(config, "room-runner", "ASI", seed, horizon=horizon)
+        return Cell(run, {**record, "diverged": None}, {})
+
+    trials = [cell(1000, 4, 0.5), cell(1000, 6, 0.7)]
+    assert "H = 6, of 2 trials" in table([*trials, cell(0, 6, 0.5), cell(0, 4, 0.5)])
+    assert "H = 4 |" in table([*trials, cell(0, 4, 0.5)])
+
+
+def test_heirs_have_their_own_exploration(tmp_path: Any) -> None:
+    study = find("asi-extensions", STUDIES)
+    rounds = study.plan(study.config(worlds=("room-runner",), trials=6, seeds=1), tmp_path)
+    usual = run_of(study.config(), "room-runner", "ASI", 0).settings["exploration"]
+    asked = next(rounds)
+    values = [float(run.settings["exploration"] != usual) for run in asked]
+    final = {label_of(run): run.settings for run in _searched(rounds, values)}
+    assert final["ASI"]["exploration"] not in (0, usual)
+    assert final["latent ASI"]["exploration"] == usual
+    assert final["global alignment"]["exploration"] == 0
+    assert final["latent ASI"]["filters"] == final["ASI"]["filters"]
+
+
+def test_shares_that_are_nothing(tmp_path: Any) -> None:
+    config = dataclasses.replace(Config(**TINY), validation=1, teacher_forcing=0.0)
+    run = run_of(config, "room-runner", "Δ = 2", 0)
+    record = train(run, tmp_path, lambda done, now: None)
+    assert (record["diverged"], len(record["films"])) == (None, 1)
+    with pytest.raises(InvalidInput, match="`decay` should be a share of the updates above 0"):
+        run_of(dataclasses.replace(config, decay=0.0), "room-runner", "ASI", 0)
 
 
 def test_cells_of_one_size_and_setting_stand_together() -> None:

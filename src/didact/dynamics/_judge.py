@@ -204,7 +204,7 @@ def _sentence(
         f"adaptive steps and {theirs:.3f} by the fixed ones that validation "
         f"likes best ({rival}); difference "
         f"{gain.mean:.3f} ({LEVEL:.0%} interval {gain.low:.3f} … {gain.high:.3f}). To come to "
-        f"{max(ours, theirs):.3f} adaptive steps take {needed[adaptive]} calls, {rival} "
+        f"{max(ours, theirs):.3f} adaptive steps take {needed[adaptive]} calls, fixed ones "
         f"{needed[rival]}."
     ).replace("-", "−")
     said = {

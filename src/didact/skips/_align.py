@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .._checks import Diverged, check_callable, check_integer, check_number, invalid
 from ._call import called
-from ._given import Indices, check_given
+from ._given import Indices, check_finite, check_given
 from ._losses import Loss, binary_cross_entropy, of_frames, of_windows
 from ._skip_loss import SkipLoss
 from ._sliding import least_before
@@ -61,7 +61,8 @@ def aligned_loss(
         :class:`SkipLoss`: the mean over trajectories, and the best alignment.
 
     Raises:
-        InvalidInput: as in :func:`skip_loss`; so few steps that the last frame cannot be reached.
+        InvalidInput: as in :func:`skip_loss`; frames that are not finite; so few steps that the
+            last frame cannot be reached.
         Diverged: a prediction that is not finite, whether aligned or not: its gradient would not be
             finite either. Fewer ``steps`` may help.
 
@@ -75,6 +76,7 @@ def aligned_loss(
     check_integer("horizon", horizon)
     check_number("temperature", temperature, at_least=0)
     given = check_given(trajectories, lengths, loss)
+    check_finite(given)
     longest = int(given.last.max())
     most = longest if steps is None else min(check_integer("steps", steps), longest)
     if most * horizon < longest:

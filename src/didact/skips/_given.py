@@ -87,6 +87,9 @@ def check_given(
 
 def _last(lengths: Tensor | None, batch: int, padded: int, context: int) -> Indices:
     if lengths is None:
+        if padded < context + 1:
+            rule = f"of {context + 1} frames or more: {context} to start from and one to predict"
+            raise invalid("trajectories", rule, padded)
         lengths = torch.full((batch,), padded)
     if not isinstance(lengths, Tensor) or lengths.shape != (batch,):
         raise invalid("lengths", f"a tensor of {batch} integers, one a trajectory", lengths)
@@ -102,25 +105,31 @@ def _last(lengths: Tensor | None, batch: int, padded: int, context: int) -> Indi
     return (lengths - 1).numpy()
 
 
+def check_finite(given: Given) -> None:
+    """Frames that are finite, where a loss is not: is it f or the data?"""
+    _check_frames(given, given.frames.detach().isfinite(), "finite")
+
+
 def _check_unit(given: Given) -> None:
     """Frames in [0, 1]. What no loss will see may hold anything, and rarely does."""
     frames = given.frames.detach()
     low, high = torch.aminmax(frames)
-    if bool((low >= 0) & (high <= 1)):
-        return
-    batch, padded = frames.shape[:2]
+    if not bool((low >= 0) & (high <= 1)):
+        _check_frames(given, (frames >= 0) & (frames <= 1), "in [0, 1] for the cross-entropy")
+
+
+def _check_frames(given: Given, right: Tensor, rule: str) -> None:
+    batch, padded = right.shape[:2]
     seen = given.observed
     if seen is None:
         seen = np.arange(padded) <= given.last[:, None]
-    right = ((frames >= 0) & (frames <= 1)).reshape(batch, padded, -1).all(2)
-    wrong = np.argwhere(seen & ~right.cpu().numpy())
+    wrong = np.argwhere(seen & ~right.reshape(batch, padded, -1).all(2).cpu().numpy())
     if len(wrong):
         b, t = wrong[0]
-        values = frames[b, t]
-        off = values[~((values >= 0) & (values <= 1))]
+        off = given.frames[b, t][~right[b, t]]
         raise InvalidInput(
-            "Parameter `trajectories` should be in [0, 1] for the cross-entropy. Found "
-            f"{float(off.flatten()[0]):g} in frame {t} of trajectory {b}."
+            f"Parameter `trajectories` should be {rule}. Found {float(off.flatten()[0]):g} in "
+            f"frame {t} of trajectory {b}."
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._checks import Diverged, InvalidInput, check_callable, check_number, invalid
-from ._given import check_given
+from ._given import check_finite, check_given
 from ._losses import Loss, binary_cross_entropy, squared_error
 from ._skip_loss import SkipLoss, skip_loss
 
@@ -76,7 +76,7 @@ def latent_skip_loss(
     Raises:
         InvalidInput: as in :func:`skip_loss`; an encoder that returns another number of frames, or
             with the cross-entropy numbers outside [0, 1].
-        Diverged: a collapsed latent space; a loss that is not finite.
+        Diverged: a collapsed latent space; a latent frame or a loss that is not finite.
 
     Example:
         >>> x = torch.rand(4, 9, 3, generator=torch.Generator().manual_seed(0))
@@ -102,6 +102,9 @@ def latent_skip_loss(
             f"Parameter `encoder` should return a latent frame for each of {len(places)} frames. "
             f"Found {tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__}."
         )
+    if not bool(z.isfinite().all()):
+        check_finite(given)
+        raise Diverged("A latent frame is not finite, and its trajectory's frames are.")
     if loss is binary_cross_entropy and bool(((z < 0) | (z > 1)).any()):
         raise invalid(
             "encoder",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._checks import Diverged, check_callable, check_integer, check_number, invalid
 from ._call import Cumulants, ahead, called, check_actions
-from ._given import Indices, check_given
+from ._given import Indices, check_finite, check_given
 from ._losses import Loss, binary_cross_entropy, of_frames, ranked
 from ._window import bounds, columns, drawn, nearest
 
@@ -105,7 +105,8 @@ def skip_loss(
 
     Raises:
         InvalidInput: lengths below k + 1 or beyond the padding, numbers outside their range, frames
-            outside [0, 1] with the cross-entropy, f or loss of another shape.
+            outside [0, 1] with the cross-entropy, f or loss of another shape; frames that are not
+            finite, where the loss is not.
         Diverged: a loss that is not finite, with its step.
 
     Example:
@@ -185,6 +186,7 @@ def skip_loss(
         values = values + gains.error(torch.cat(gained), rows, start, at)
     step = np.repeat(np.arange(len(counts)), counts)
     if not bool(values.isfinite().all()):
+        check_finite(given)
         raise _diverged(values, step, loss)
     matched = np.full((len(counts), batch), -1)
     matched[step, rows] = at

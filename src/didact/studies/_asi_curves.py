@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ._asi_runs import GREEDY, LARGE, TINY, ended, highest, label_of, seeds_of, size_of
 from ._asi_runs import Config as Common
-from ._asi_search import finals, rounds, trials_of
+from ._asi_search import chosen, finals, rounds, trials_of
 from ._asi_training import Run, train
 from ._numbers import markdown, mean
 from ._study import Cell, Rounds, Study
@@ -46,7 +46,7 @@ def table(cells: Sequence[Cell]) -> str:
         aim = max((max(looks) for looks in fixed if looks), default=None)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
-            tried = len(trials_of(cells, same))
+            tried = len(trials_of(cells, same)) if chosen(same, cells) else 0
             rows.append(
                 [
                     world, label, seeds_of(same),

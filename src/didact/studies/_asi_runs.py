@@ -77,11 +77,13 @@ class Config:
     board_horizons: tuple[int, ...] = (10,)
     """The same on Funnel board."""
     trials: int = 0
-    """Settings tried at random for each method, as in appendix A; 0 tries the rates alone."""
+    """Settings tried at random for each method, as in appendix A, in place of those above; 0 tries
+    the rates and horizons above, and nothing else."""
     exploration: float = 0.3
     """Share of the updates over which ASI's exploration fades."""
     teacher_forcing: float = 0.6
-    """Share of the updates after which true frames are fed back with probability 1/6."""
+    """Share of the updates after which true frames are fed back with probability 1/6; 0 feeds none
+    back."""
     device: str = "cpu"
     """Where to train."""
 
@@ -117,6 +119,8 @@ def run_of(
         shares["exploration"] = 0.0
     epochs = config.room_epochs if rooms else config.board_epochs
     updates = epochs * -(-config.trajectories // 2)
+    if shares["decay"] <= 0:
+        raise invalid("decay", "a share of the updates above 0", shares["decay"])
     for name in ("decay", "exploration", "teacher_forcing"):
         shares[name] = max(1, round(shares[name] * updates)) if shares[name] else 0
     return Run(
@@ -158,8 +162,9 @@ def size_of(cell: Cell) -> str:
     """What the numbers were measured on, briefly."""
     run = cell.run
     extent, unit = ("cells", "cell") if run.world == "room-runner" else ("rows", "unit")
+    horizon = "" if run.method.startswith("fixed") else f", H = {run.settings['horizon']}"
     return (
         f"{run.extent} {extent}, {run.trajectories} trajectories, {run.epochs} epochs, "
         f"{run.pixels} pixels a {unit}, n_f = {run.settings['filters']}, "
-        f"learning rate {run.settings['learning_rate']:g}"
+        f"learning rate {run.settings['learning_rate']:g}{horizon}"
     )

@@ -59,8 +59,8 @@ def rounds(
 ) -> Rounds:
     """The search of every method's settings, then seeds of every method.
 
-    Trials of a method have their data and initial weights in common. One that diverged is never
-    chosen; if all have, the method keeps the settings of the config.
+    Trials have their data in common, and initial weights where their models are alike. One that
+    diverged is never chosen; if all have, the method keeps the settings of the config.
 
     Args:
         config: of the study.
@@ -96,9 +96,8 @@ def rounds(
 
 
 def _heritage(settings: dict[str, Any], label: str) -> dict[str, Any]:
-    if label in SEARCHED:
-        return settings
-    return {name: value for name, value in settings.items() if name not in OWN}
+    own = ("horizon", *OWN) if label.startswith("Δ") else () if label in SEARCHED else OWN
+    return {name: value for name, value in settings.items() if name not in own}
 
 
 def trials_of(cells: Iterable[Cell], same: Sequence[Cell]) -> list[Cell]:
@@ -140,13 +139,13 @@ def finals(
             groups[label_of(cell.run)].append(cell)
         found[world] = {}
         for label in sorted(groups, key=lambda label: (label[0] != "A", label)):
-            same = alike(_chosen(groups[label], cells) or groups[label], "seed")
+            same = alike(chosen(groups[label], cells) or groups[label], "seed")
             found[world][label] = sorted(same, key=lambda cell: cell.run.seed)
     return found
 
 
-def _chosen(group: Sequence[Cell], cells: Iterable[Cell]) -> list[Cell]:
-    """Those with the settings of the best trial."""
+def chosen(group: Sequence[Cell], cells: Iterable[Cell]) -> list[Cell]:
+    """Of one method's cells those with the settings of the best trial."""
     label = label_of(group[0].run)
     trials = [cell for cell in trials_of(cells, group) if cell.record["diverged"] is None]
     most = max((highest(cell.record) for cell in trials), default=0.0)

@@ -94,13 +94,18 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
-    """A picture for each world, and a film: what is true, what ASI and fixed steps predict."""
+    """A picture for each world, and a film: what is true, what ASI and the smallest Δ predict."""
     drawn: dict[str, Any] = {}
     for world, labels in shown(cells).items():
         true = true_film(labels["ASI"].run)
         drawn[FIGURES[world]] = timeline(true, labels["ASI"])
         parts = [true]
-        for label in ["ASI", *sorted(label for label in labels if label.startswith("Δ"))][:2]:
+        fixed = sorted(
+            (cell.run.settings["horizon"], label)
+            for label, cell in labels.items()
+            if label[0] == "Δ"
+        )
+        for label in ["ASI", *(label for _, label in fixed[:1])]:
             film = unpacked(labels[label].record["films"][0])
             at = torch.tensor([0, *times(labels[label], true)])
             # Each is seen from its moment until the next one's.

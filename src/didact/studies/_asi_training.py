@@ -6,7 +6,7 @@ import base64
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -126,8 +126,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
         for i, (rows, perturbed) in enumerate(_batches(run, generator)):
             data = sets[perturbed, False]
             matching: Matching = {
-                "exploration": _exploration(i, settings.get("exploration", 0)),
-                "teacher_forcing": reciprocal(i, settings["teacher_forcing"]),
+                "exploration": _faded(linear, i, settings.get("exploration", 0)),
+                "teacher_forcing": _faded(reciprocal, i, settings["teacher_forcing"]),
                 "generator": generator,
             }
             found = learner.loss(data, rows, matching)
@@ -176,8 +176,8 @@ def learner_of(run: Run, generator: Generator) -> Learner:
     return Frames(run.method, run.settings, generator, run.device)
 
 
-def _exploration(i: int, over: float) -> float:
-    return linear(i, over) if over else 0.0
+def _faded(schedule: Callable[[int, float], float], i: int, over: float) -> float:
+    return schedule(i, over) if over else 0.0
 
 
 def _batches(run: Run, generator: Generator) -> Iterator[tuple[Tensor, bool]]:
@@ -213,7 +213,8 @@ def look(run: Run, learner: Learner, data: Trajectories, steps: int) -> tuple[fl
 def films(learner: Learner, data: Trajectories, steps: int) -> list[dict[str, Any]]:
     """What is predicted for the first validation trajectories, small enough for a record."""
     with torch.no_grad():
-        frames = learner.predict(data, torch.arange(FILMS, device=data.labels.device), steps)
+        rows = torch.arange(min(FILMS, len(data.labels)), device=data.labels.device)
+        frames = learner.predict(data, rows, steps)
     pictures = (frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return [
         {

@@ -185,6 +185,11 @@ def test_refused() -> None:
         aligned_loss(lambda x: x * torch.nan, x)
     with pytest.raises(Diverged, match="loss of step 0 is nan"):
         aligned_loss(lambda x: x + 2, x)
+    x[1, 3, 1] = torch.inf
+    with pytest.raises(InvalidInput, match=r"be finite\. Found inf in frame 3 of trajectory 1"):
+        aligned_loss(lambda x: x, x, loss=squared_error)
+    padded = aligned_loss(lambda x: x, x, torch.tensor([9, 3]), loss=squared_error)
+    assert bool(padded.loss.isfinite())
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.1])

@@ -98,5 +98,13 @@ def test_refused() -> None:
             latent_skip_loss(encoder, lambda z: z, x)
     with pytest.raises(InvalidInput, match=r"`encoder` should be one to \[0, 1\].*Found '-"):
         latent_skip_loss(lambda x: x, lambda z: z, x, loss=binary_cross_entropy)
+    with pytest.raises(Diverged, match="latent frame is not finite"):
+        latent_skip_loss(lambda x: x * torch.inf, lambda z: z, x)
+    for horizon in (1, 2):
+        with pytest.raises(InvalidInput, match=r"be finite\. Found nan in frame 1 of trajectory 0"):
+            latent_skip_loss(
+                lambda x: x, lambda z: z, x.index_fill(1, torch.tensor(1), torch.nan),
+                horizon=horizon, shortest=horizon,
+            )  # fmt: skip
     within = latent_skip_loss(torch.sigmoid, lambda z: z, x, loss=binary_cross_entropy)
     assert bool(within.loss.isfinite())

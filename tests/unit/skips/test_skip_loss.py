@@ -395,6 +395,18 @@ class TestRefused:
         with pytest.raises(Diverged, match=r"step 0 is nan.*sigmoid"):
             skip_loss(lambda x: x + 2, self.x)
 
+    def test_frames_that_are_not_finite_are_told_from_a_model_that_diverged(self) -> None:
+        x = self.x.clone()
+        x[1, 2] = torch.nan
+        with pytest.raises(InvalidInput, match=r"be finite\. Found nan in frame 2 of trajectory 1"):
+            skip_loss(lambda x: x, x, horizon=1, loss=squared_error)
+        lengths = torch.tensor([x.shape[1], 2, *[x.shape[1]] * (len(x) - 2)])
+        assert bool(skip_loss(lambda x: x, x, lengths, loss=squared_error).loss.isfinite())
+
+    def test_trajectories_of_one_frame(self) -> None:
+        with pytest.raises(InvalidInput, match=r"`trajectories` should be of 2 frames or more.*Found 1"):
+            skip_loss(lambda x: x, self.x[:, :1])
+
     def test_cumulants_that_are_not_finite(self) -> None:
         def f(x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x.flatten(1).sum(1)
