@@ -404,7 +404,8 @@ class TestRefused:
         assert bool(skip_loss(lambda x: x, x, lengths, loss=squared_error).loss.isfinite())
 
     def test_trajectories_of_one_frame(self) -> None:
-        with pytest.raises(InvalidInput, match=r"`trajectories` should be of 2 frames or more.*Found 1"):
+        told = r"`trajectories` should be of 2 frames or more.*Found 1"
+        with pytest.raises(InvalidInput, match=told):
             skip_loss(lambda x: x, self.x[:, :1])
 
     def test_cumulants_that_are_not_finite(self) -> None:
