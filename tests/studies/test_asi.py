@@ -256,7 +256,9 @@ def test_a_run_is_reproducible_and_counts(method: Any, tmp_path: Any) -> None:
 
 
 def test_labels_come_back_and_settings_are_shares_of_the_updates() -> None:
-    config = Config(trajectories=11, room_epochs=10, board_epochs=10)  # 60 updates
+    config = Config(
+        room_trajectories=11, room_epochs=10, board_trajectories=11, board_epochs=10
+    )  # 60 updates
     labels = [
         "ASI",
         GREEDY,
@@ -461,14 +463,14 @@ def test_cells_of_one_size_and_setting_stand_together() -> None:
     runs += [run_of(config, "room-runner", "ASI", s) for s in (1000,)]
     cells = [Cell(run, {"probability": [0.5], "diverged": None}, {}) for run in runs]
     found = finals(cells)["room-runner"]["ASI"]
-    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 32), (1, 32)]
+    assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 8), (1, 8)]
     assert finals(cells, ["Δ = 1"]) == {}
     assert finals(cells, switched=True) == {}
 
 
 def _cells(diverged: int) -> list[Cell]:
     """Four seeds of ASI with two looks; the first ones diverged after one."""
-    config = Config(room_epochs=4, trajectories=4, looks=2)
+    config = Config(room_epochs=4, room_trajectories=4, looks=2)
     cells = []
     for seed in range(4):
         lost = seed < diverged
@@ -502,7 +504,7 @@ def test_seeds_that_diverged_are_told_and_left_out() -> None:
 
 def test_a_method_has_one_colour_and_a_switch_its_line() -> None:
     cells = _cells(0)
-    config = Config(board_epochs=4, trajectories=4, looks=2)
+    config = Config(board_epochs=4, board_trajectories=4, looks=2)
     for label in ("Δ = 1", "ASI"):
         cells.append(Cell(run_of(config, "funnel-board", label, 0), cells[0].record, {}))
     colours = {
@@ -520,7 +522,7 @@ def test_a_method_has_one_colour_and_a_switch_its_line() -> None:
 
 
 def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
-    config = Config(trajectories=4, room_epochs=4, looks=3)
+    config = Config(room_trajectories=4, room_epochs=4, looks=3)
     found = {
         "ASI": ([0.3, 0.7, 0.9], [10_000, 20_000, 30_000]),
         "Δ = 1": ([0.1, 0.2, 0.3], [40_000, 80_000, 120_000]),
@@ -538,7 +540,7 @@ def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
 
 
 def test_the_fall_is_of_means() -> None:
-    run = run_of(Config(board_epochs=4, trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
+    run = run_of(Config(board_epochs=4, board_trajectories=4), "funnel-board", "Δ = 1", 0, switch=2)
     record = {
         "probability": [0.5, 0.8, 0.5, 0.7], "updates": [2, 4, 6, 8], "before": (0.1, 0.8),
         "frozen": (0.2, 0.7), "diverged": None,
@@ -662,7 +664,7 @@ def test_a_latent_model_learns_to_match_and_to_decode(rooms: Trajectories) -> No
 
 
 def test_a_film_shows_each_prediction_from_its_moment_on() -> None:
-    config = Config(trajectories=4, room_epochs=4, looks=1, validation=2)
+    config = Config(room_trajectories=4, room_epochs=4, looks=1, validation=2)
     at = {"ASI": [3, 9, 12], "Δ = 2": [2, 4, 6]}
     cells = []
     for label, times in at.items():
@@ -686,7 +688,7 @@ def test_a_film_shows_each_prediction_from_its_moment_on() -> None:
 
 
 def test_extensions_stand_beside_asi_of_their_size_alone() -> None:
-    config = Config(trajectories=4, room_epochs=4)
+    config = Config(room_trajectories=4, room_epochs=4)
     large = dataclasses.replace(config, room_epochs=9)
 
     def cells(config: Config, world: Any, *labels: str) -> list[Cell]:

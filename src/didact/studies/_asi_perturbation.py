@@ -9,7 +9,7 @@ from typing import Any
 
 from .._checks import invalid
 from ._asi_curves import curves
-from ._asi_runs import GREEDY, LARGE, TINY, ended, highest, seeds_of, size_of
+from ._asi_runs import GREEDY, LARGE, TINY, ended, highest, named, seeds_of, size_of
 from ._asi_runs import Config as Common
 from ._asi_search import finals, rounds
 from ._asi_training import Run, World, train
@@ -32,7 +32,7 @@ class Config(Common):
 def plan(config: Config, shared: Path) -> Rounds:
     """The search, as in asi-curves, then seeds of every method, the cheap ones first."""
     for world in config.worlds:
-        epochs = config.room_epochs if world == "room-runner" else config.board_epochs
+        epochs = getattr(config, named(world, "epochs"))
         if not 1 <= config.switch < epochs:
             raise invalid("switch", f"at least 1 and below the {epochs} epochs", config.switch)
     fixed = [f"Δ = {step}" for step in sorted(config.steps, reverse=True)]
