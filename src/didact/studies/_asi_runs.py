@@ -19,8 +19,9 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 """What takes seconds."""
 LARGE: dict[str, Any] = {
-    "seeds": 8, "side": 16, "rows": 6, "room_trajectories": 500,
-    "board_trajectories": 500, "validation": 500, "room_epochs": 100, "board_epochs": 100, "looks": 400, "unit_pixels": 6, "filters": 48,
+    "seeds": 8, "side": 16, "rows": 6, "room_trajectories": 500, "board_trajectories": 500,
+    "validation": 500, "room_epochs": 100, "board_epochs": 100, "looks": 400, "unit_pixels": 6,
+    "filters": 48,
     "room_horizons": (20,), "board_horizons": (20,), "residual": False, "trials": 9,
     "device": "cuda",
 }  # fmt: skip
