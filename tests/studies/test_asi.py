@@ -366,9 +366,9 @@ def test_the_studies_share_their_search_and_their_runs(tmp_path: Any) -> None:
             assert run.switch == (3 if more else 0)
 
 
-@pytest.mark.parametrize("switch", [0, 16, 20])
+@pytest.mark.parametrize("switch", [0, 8, 20])
 def test_dynamics_change_within_the_epochs(switch: int, tmp_path: Any) -> None:
-    with pytest.raises(InvalidInput, match="`switch` should be at least 1 and below the 16 epochs"):
+    with pytest.raises(InvalidInput, match="`switch` should be at least 1 and below the 8 epochs"):
         plan_perturbed(Perturbed(switch=switch), tmp_path)
 
 

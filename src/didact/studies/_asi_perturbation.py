@@ -25,7 +25,7 @@ class Config(Common):
     """Which worlds; the paper has the board alone."""
     steps: tuple[int, ...] = (1, 2)
     """Δ of the models of fixed steps."""
-    switch: int = 12
+    switch: int = 6
     """Epochs of the perturbed world (no bounce, no dawdling), before the standard one."""
 
 

@@ -22,8 +22,8 @@ LARGE: dict[str, Any] = {
     "seeds": 8, "side": 16, "rows": 6, "room_trajectories": 500, "board_trajectories": 500,
     "validation": 500, "room_epochs": 100, "board_epochs": 100, "looks": 400, "unit_pixels": 6,
     "filters": 48,
-    "room_horizons": (20,), "board_horizons": (20,), "residual": False, "trials": 9,
-    "device": "cuda",
+    "room_horizons": (20,), "board_horizons": (20,), "board_clip": 0.0, "residual": False,
+    "trials": 9, "device": "cuda",
 }  # fmt: skip
 """The paper's size."""
 METHODS: dict[str, Method] = {
@@ -53,7 +53,7 @@ class Config:
     """To judge by; the paper has 500."""
     room_epochs: int = 8
     """Passes over Room runner's, two trajectories an update; the paper has 100."""
-    board_epochs: int = 16
+    board_epochs: int = 8
     """Passes over Funnel board's; the paper has 100."""
     looks: int = 10
     """At validation trajectories, evenly spaced; the paper has four per epoch."""
@@ -72,6 +72,10 @@ class Config:
     chose 0.0005 most often, for three times as many updates."""
     board_rates: tuple[float, ...] = (5e-4,)
     """The same on Funnel board."""
+    room_clip: float = 0.0
+    """Norm to which gradients are clipped on Room runner; 0 clips none, as the paper."""
+    board_clip: float = 0.05
+    """The same on Funnel board, where rare gradients are a hundred times the usual ones."""
     decay: float = 0.6
     """Share of the updates after which, again and again, the learning rate is a fifth of before."""
     room_horizons: tuple[int, ...] = (5,)
@@ -119,6 +123,11 @@ def run_of(
         "decay": config.decay, "horizon": tried_of(config, world, "horizons")[0],
         "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
     }  # fmt: skip
+    clip: float = getattr(config, named(world, "clip"))
+    if clip < 0:
+        raise invalid(named(world, "clip"), "a norm, or 0 for no clipping", clip)
+    if clip:
+        shares["clip"] = clip
     shares.update(found)
     method = METHODS.get(label, "fixed_actions" if "actions" in label else "fixed")
     if method.startswith("fixed"):
@@ -172,8 +181,9 @@ def size_of(cell: Cell) -> str:
     run = cell.run
     extent, unit = ("cells", "cell") if run.world == "room-runner" else ("rows", "unit")
     horizon = "" if run.method.startswith("fixed") else f", H = {run.settings['horizon']}"
+    clip = f", gradients clipped to {run.settings['clip']:g}" if "clip" in run.settings else ""
     return (
         f"{run.extent} {extent}, {run.trajectories} trajectories, {run.epochs} epochs, "
         f"{run.pixels} pixels a {unit}, n_f = {run.settings['filters']}, "
-        f"learning rate {run.settings['learning_rate']:g}{horizon}"
+        f"learning rate {run.settings['learning_rate']:g}{clip}{horizon}"
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from .._checks import Diverged
 from ..skips import linear, reciprocal
@@ -135,6 +136,8 @@ def train(run: Run, shared: Path, log: Log) -> Record:
                 raise Diverged(f"The loss of update {i} is {float(found.loss)}.")
             adam.zero_grad(set_to_none=True)
             found.loss.backward()  # type: ignore[no-untyped-call]
+            if "clip" in settings:
+                clip_grad_norm_(learner.parameters(), settings["clip"])
             adam.step()
             decay.step()
             evaluations += found.evaluations
