@@ -25,7 +25,7 @@ from didact.studies._asi_perturbation import Config as Perturbed
 from didact.studies._asi_perturbation import plan as plan_perturbed
 from didact.studies._asi_perturbation import plot as plot_perturbed
 from didact.studies._asi_perturbation import table as fall_table
-from didact.studies._asi_runs import GREEDY, TINY, label_of, run_of
+from didact.studies._asi_runs import GREEDY, TINY, label_of, run_of, size_of
 from didact.studies._asi_search import finals, tries
 from didact.studies._asi_timelines import matched, true_film
 from didact.studies._asi_timelines import plot as plot_timelines
@@ -639,6 +639,61 @@ def test_training_asks_for_the_schedules_and_looks_at_the_right_dynamics(
         for kind in kinds
     ]
     assert spy.looked == [*looks, ("validation", steps[-1], 12)]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_gradients_of_all_weights_together_are_clipped(
+    clip: float | None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = [torch.tensor(g, dtype=torch.float64) for g in ((0.1, 0.2), (30, 40), (0.3, -0.4))]
+
+    class Told(Spy):
+        def __init__(self) -> None:
+            super().__init__({})
+            self.both = [nn.Parameter(torch.zeros((), dtype=torch.float64)) for _ in range(2)]
+            self.went: list[list[float]] = []
+
+        def parameters(self) -> Any:
+            yield from self.both
+
+        def loss(self, data: Trajectories, rows: Tensor, matching: Matching) -> Found:
+            self.went.append([float(weight.detach()) for weight in self.both])
+            gradient = gradients[len(self.went) - 1]
+            total = gradient[0] * self.both[0] + gradient[1] * self.both[1]
+            return Found(total, 1, [1 for _ in rows])
+
+        def predict(self, data: Trajectories, rows: Tensor, steps: int) -> Tensor:
+            return data.first[rows, None].expand(-1, steps, -1, -1, -1)
+
+    told = Told()
+    monkeypatch.setattr(_asi_training, "learner_of", lambda run, generator: told)
+    settings = {**SETTINGS, **({} if clip is None else {"clip": clip})}
+    run = Run(
+        "room-runner", "asi", settings, seed=3, pixels=2, extent=8, trajectories=6, validation=2,
+        epochs=1, looks=1,
+    )  # fmt: skip
+    train(run, tmp_path, lambda step, values: None)
+    # Adam, by hand.
+    m = v = torch.zeros(2, dtype=torch.float64)
+    at = torch.zeros(2, dtype=torch.float64)
+    for i, gradient in enumerate(gradients):
+        assert told.went[i] == pytest.approx(at.tolist(), abs=1e-9)
+        g = gradient * (min(1.0, clip / float(gradient.norm())) if clip else 1.0)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        hats = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.999 ** (i + 1))
+        at = at - 1e-3 * hats[0] / (hats[1].sqrt() + 1e-8)
+    assert [float(weight.detach()) for weight in told.both] == pytest.approx(at.tolist(), abs=1e-9)
+
+
+def test_each_world_has_its_own_clipping_which_tables_tell() -> None:
+    config = Config(room_clip=0.0, board_clip=0.25)
+    for label in ("ASI", GREEDY, "Δ = 2", "latent ASI"):
+        assert "clip" not in run_of(config, "room-runner", label, 0).settings
+        run = run_of(config, "funnel-board", label, 0)
+        assert run.settings["clip"] == 0.25
+        assert "gradients clipped to 0.25" in size_of(Cell(run, {}, {}))
+    with pytest.raises(InvalidInput, match="`board_clip` should be a norm, or 0 for no clipping"):
+        run_of(Config(board_clip=-1.0), "funnel-board", "ASI", 0)
 
 
 def test_a_latent_model_learns_to_match_and_to_decode(rooms: Trajectories) -> None:

@@ -203,7 +203,7 @@ def _sentence(
         f"with {calls} calls of the model the end error is {ours:.3f} of standing still's by "
         f"adaptive steps and {theirs:.3f} by the fixed ones that validation "
         f"likes best ({rival}); difference "
-        f"{gain.mean:.3f} ({LEVEL:.0%} interval {gain.low:.3f} … {gain.high:.3f}). To come to "
+        f"{gain.mean:z.3f} ({LEVEL:.0%} interval {gain.low:z.3f} … {gain.high:z.3f}). To come to "
         f"{max(ours, theirs):.3f} adaptive steps take {needed[adaptive]} calls, fixed ones "
         f"{needed[rival]}."
     ).replace("-", "−")

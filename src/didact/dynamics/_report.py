@@ -119,7 +119,7 @@ def dynamics_report(metrics: dict[str, Any]) -> str:
 
 
 def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"
 
 
 def _table(metrics: dict[str, Any]) -> Markup:

@@ -124,7 +124,7 @@ def run_of(
         "exploration": config.exploration, "teacher_forcing": config.teacher_forcing,
     }  # fmt: skip
     clip: float = getattr(config, named(world, "clip"))
-    if clip < 0:
+    if not clip >= 0:
         raise invalid(named(world, "clip"), "a norm, or 0 for no clipping", clip)
     if clip:
         shares["clip"] = clip
