@@ -67,6 +67,7 @@ def skips(metrics: dict[str, Any]) -> list[str | Markup]:
         drawing, (axes,) = _axes((6, 2.4))
         shares = [count / total for count in counts]
         axes.bar(range(1, len(counts) + 1), shares, color=COLOURS["blue"])
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("frames")
         axes.set_ylabel("share of steps")
     mean = sum((k + 1) * count for k, count in enumerate(counts)) / total
@@ -144,9 +145,10 @@ def learning(metrics: dict[str, Any]) -> Markup:
                     color=colours[name], linewidth=1,
                     label=name if k == 0 else None,
                 )  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("epoch")
         axes.set_yscale("log")
-        axes.legend(fontsize=8)
+        drawing.legend(fontsize=8, loc="outside right upper")
     return figure(
         drawing,
         f"Validation: end error, share of standing still; a line a run. {_paces(metrics)}",

@@ -115,8 +115,6 @@ def fit_dynamics(
         check_integer(name, number)
     if calls is not None:
         check_integer("calls", calls)
-    if isinstance(state, str):
-        raise invalid("state", "a list of strings, not one string", state)
     epochs = check_integer(
         "epochs", (QUICK_EPOCHS if quick else EPOCHS) if epochs is None else epochs
     )

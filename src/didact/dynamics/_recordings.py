@@ -92,6 +92,8 @@ def read_recordings(
         >>> found.frames.shape, found.columns, found.lengths[-2:].tolist()
         (torch.Size([10, 3, 2]), ('x0', 'x1'), [3, 2])
     """
+    if isinstance(state, str):
+        raise invalid("state", "a list of strings, not one string", state)
     path = check_file("data", path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix.lower() == ".npz":
@@ -130,9 +132,11 @@ def _cut(frames: NDArray[Any], lengths: NDArray[Any] | None) -> dict[str, NDArra
         raise invalid("lengths", "positive integers, one for each trajectory", lengths)
     if len(frames) == lengths.sum() and len(frames) != len(lengths):
         return _numbered(np.split(frames, np.cumsum(lengths)[:-1]))
-    if len(frames) != len(lengths) or frames.ndim < 2 or lengths.max() > frames.shape[1]:
-        rule = f"one for each of {len(frames)} trajectories, at most their padded length"
-        raise invalid("lengths", rule, lengths)
+    if len(frames) != len(lengths) or frames.ndim < 2:
+        rule = f"{len(frames)} numbers, one a trajectory of `frames`, or have that sum"
+        raise invalid("lengths", rule, f"{len(lengths)} with the sum {lengths.sum()}")
+    if lengths.max() > frames.shape[1]:
+        raise invalid("lengths", f"at most {frames.shape[1]}, as `frames` has", lengths.max())
     return _numbered([one[:n] for one, n in zip(frames, lengths, strict=True)])
 
 
@@ -177,22 +181,19 @@ def _table(
     if group is not None:
         rows = table.groupby(group, sort=False).indices
         films = {f"{group} {value}": values[np.sort(each)] for value, each in rows.items()}
-        clocks = [
-            name
-            for j, name in enumerate(chosen)
-            if all((np.diff(film[:, j]) > 0).all() for film in films.values())
-        ]
-        if clocks:
-            warnings += (
-                f"{listed(clocks)} grows from row to row in every trajectory: if it is a clock, "
-                "leave it out by `state`.",
-            )
         return films, tuple(chosen), warnings
     if length is None:
         raise invalid("length", "given where no `group` says what a trajectory is", None)
     check_integer("length", length, at_least=2)
+    if len(values) < FEWEST * length:
+        raise invalid("length", f"a tenth of the {len(values)} rows at most", length)
     if rest := len(values) % length:
-        warnings += (f"The last {rest} rows do not fill a piece, and are left out.",)
+        said = (
+            "row does not fill a piece, and is"
+            if rest == 1
+            else (f"{rest} rows do not fill a piece, and are")
+        )
+        warnings += (f"The last {said} left out.",)
     pieces = [values[i : i + length] for i in range(0, len(values) - length + 1, length)]
     return _numbered(pieces), tuple(chosen), warnings
 
@@ -255,7 +256,7 @@ def _pictures(parts: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], int, tuple
 def _states(
     parts: list[NDArray[Any]], columns: tuple[str, ...]
 ) -> tuple[list[NDArray[Any]], tuple[str, ...], tuple[str, ...]]:
-    """What changes, its names, and a warning of what does not."""
+    """What changes, its names, and warnings of what does not, and of what only grows."""
     values = np.concatenate(parts)
     changes = values.min(0) < values.max(0)
     constant = [name for name, change in zip(columns, changes, strict=True) if not change]
@@ -263,10 +264,17 @@ def _states(
     if not kept:
         raise invalid("data", "columns that change", listed(columns))
     _check_single(values[:, changes], kept)
-    if not constant:
-        return parts, columns, ()
-    said = f"Left out, as they never change: {listed(constant)}."
-    return [part[:, changes] for part in parts], kept, (said,)
+    said: tuple[str, ...] = ()
+    if constant:
+        parts = [part[:, changes] for part in parts]
+        said += (f"Left out, as they never change: {listed(constant)}.",)
+    grows = np.logical_and.reduce([(np.diff(part, axis=0) > 0).all(0) for part in parts])
+    if clocks := [name for name, each in zip(kept, grows, strict=True) if each]:
+        said += (
+            f"From row to row in every trajectory {listed(clocks)} "
+            f"{'grows' if len(clocks) == 1 else 'grow'}: a clock should be left out.",
+        )
+    return parts, kept, said
 
 
 def _check_single(values: NDArray[Any], columns: tuple[str, ...]) -> None:

@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from .._checks import Diverged, check_callable, check_integer, check_number, invalid
 from ._call import called
 from ._given import Indices, check_finite, check_given
-from ._losses import Loss, binary_cross_entropy, of_frames, of_windows
+from ._losses import Loss, binary_cross_entropy, explained, of_frames, of_windows
 from ._skip_loss import SkipLoss
 from ._sliding import least_before
 
 NEVER = -1e30
 """Logarithm of the weight of what cannot be; finite, so that its gradient is 0 and not NaN."""
+COLDEST = 1e-12
+"""Below, losses over the temperature would come near to it."""
 
 
 def aligned_loss(
@@ -54,7 +56,8 @@ def aligned_loss(
         lengths: frames of each trajectory, ``[B]``. None: T.
         horizon: H, the longest skip, in frames.
         steps: the largest K, for which f is called K times. None: a step for every frame.
-        temperature: τ, in units of the loss. Above 0 the losses of all pairs are in the graph.
+        temperature: τ, in units of the loss; 0, or at least 10⁻¹². Above 0 the losses of all pairs
+            are in the graph.
         loss: as in :func:`skip_loss`, called on ``[n, T, *frame]``.
 
     Returns:
@@ -75,6 +78,8 @@ def aligned_loss(
     check_callable("f", f)
     check_integer("horizon", horizon)
     check_number("temperature", temperature, at_least=0)
+    if 0 < temperature < COLDEST:
+        raise invalid("temperature", f"0, or at least {COLDEST:g}", temperature)
     given = check_given(trajectories, lengths, loss)
     check_finite(given)
     longest = int(given.last.max())
@@ -113,9 +118,13 @@ def aligned_loss(
     if not bool(finite.all()):
         wrong = int((~finite).nonzero()[0])
         raise Diverged(
-            f"Step {wrong} of {most} of the free rollout is not finite. Fewer `steps` may help."
+            f"Step {wrong} of the free rollout, of {most}, is not finite. Fewer `steps` may help."
         )
-    matched, number = best.traced()
+    try:
+        matched, number = best.traced()
+    except Diverged as error:
+        every = torch.cat(predictions).detach()
+        raise Diverged(f"{error}{explained(loss, every)}") from None
     if temperature > 0:
         value = -temperature * torch.stack(soft).logsumexp(0).mean()
     else:

@@ -73,6 +73,15 @@ def check_actions(actions: Tensor, given: Given) -> Tensor:
     return actions.contiguous()
 
 
+def check_finite_actions(given: Given, actions: Tensor) -> None:
+    """Actions that are finite, where a loss is not; those from the last frame on do not count."""
+    before = np.arange(actions.shape[1]) < given.last[:, None]
+    wrong = np.argwhere(before & ~actions.detach().isfinite().all(2).cpu().numpy())
+    if len(wrong):
+        b, t = wrong[0]
+        raise invalid("actions", "finite", f"{actions[b, t].tolist()} at [{b}, {t}]")
+
+
 def ahead(
     given: Given, actions: Tensor, rows: Indices, at: Indices, horizon: int
 ) -> tuple[Tensor, Tensor]:

@@ -67,14 +67,15 @@ def check_given(
         seen = observed.cpu().numpy() & (steps <= last[:, None])
         if not seen[:, :context].all():
             raise InvalidInput(
-                f"The first frame of a trajectory should be observed (the first `context` = "
-                f"{context}). Found one that is not in trajectory "
+                f"Parameter `observed` should be true for the first frame of each trajectory (the "
+                f"first `context` = {context}). Found one that is not in trajectory "
                 f"{np.flatnonzero(~seen[:, :context].all(1))[0]}."
             )
         last = np.where(seen, steps, -1).max(1)
         if (last < context).any():
             raise InvalidInput(
-                "A trajectory should have an observed frame after those it starts from. Found none "
+                "Parameter `observed` should be true for a frame after those that a trajectory "
+                "starts from. Found none "
                 f"in trajectory {np.flatnonzero(last < context)[0]}."
             )
         later = np.where(seen, steps, padded)[:, ::-1]

@@ -54,6 +54,13 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square()
 
 
+def explained(loss: Loss, prediction: Tensor) -> str:
+    """Why a loss may not be finite, where the predictions show it."""
+    if loss is not binary_cross_entropy or bool(((prediction >= 0) & (prediction <= 1)).all()):
+        return ""
+    return " With the cross-entropy f should return values in [0, 1], as a sigmoid does."
+
+
 def _check_alike(prediction: Tensor, target: Tensor) -> None:
     if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
         found = [type(value).__name__ for value in (prediction, target)]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .._checks import Diverged, check_callable, check_integer, check_number, invalid
-from ._call import Cumulants, ahead, called, check_actions
+from ._call import Cumulants, ahead, called, check_actions, check_finite_actions
 from ._given import Indices, check_finite, check_given
-from ._losses import Loss, binary_cross_entropy, of_frames, ranked
+from ._losses import Loss, binary_cross_entropy, explained, of_frames, ranked
 from ._window import bounds, columns, drawn, nearest
 
 
@@ -105,8 +105,8 @@ def skip_loss(
 
     Raises:
         InvalidInput: lengths below k + 1 or beyond the padding, numbers outside their range, frames
-            outside [0, 1] with the cross-entropy, f or loss of another shape; frames that are not
-            finite, where the loss is not.
+            outside [0, 1] with the cross-entropy, f or loss of another shape; frames or
+            actions that are not finite, where the loss is not.
         Diverged: a loss that is not finite, with its step.
 
     Example:
@@ -187,15 +187,13 @@ def skip_loss(
     step = np.repeat(np.arange(len(counts)), counts)
     if not bool(values.isfinite().all()):
         check_finite(given)
-        raise _diverged(values, step, loss)
+        if actions is not None:
+            check_finite_actions(given, actions)
+        wrong = int((~values.isfinite()).nonzero()[0])
+        why = explained(loss, predictions[step[wrong]].detach())
+        if not why and gained and not bool(gained[step[wrong]].isfinite().all()):
+            why = " The cumulant that f returned is not finite."
+        raise Diverged(f"The loss of step {step[wrong]} is {float(values[wrong].detach())}.{why}")
     matched = np.full((len(counts), batch), -1)
     matched[step, rows] = at
     return SkipLoss(values.mean(), torch.from_numpy(matched).to(device), len(rows), context)
-
-
-def _diverged(values: Tensor, step: Indices, loss: Loss) -> Diverged:
-    wrong = int((~values.isfinite()).nonzero()[0])
-    why = ""
-    if loss is binary_cross_entropy:
-        why = " With the cross-entropy f should return values in [0, 1], as a sigmoid does."
-    return Diverged(f"The loss of step {step[wrong]} is {float(values[wrong].detach())}.{why}")

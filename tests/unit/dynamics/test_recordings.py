@@ -147,10 +147,14 @@ def test_a_csv_that_is_none_is_said(
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"frames": _padded(), "lengths": LENGTHS + 5}, "`lengths`"),
+        ({"frames": _padded(), "lengths": LENGTHS + 5}, "`lengths` should be at most .*, as `fra"),
         ({"frames": _padded(), "lengths": LENGTHS * 1.0}, "`lengths` should be positive integers"),
         ({"frames": _padded(), "lengths": LENGTHS - LENGTHS.min()}, "`lengths`"),
-        ({"frames": _padded(), "lengths": LENGTHS[:-1]}, "`lengths`"),
+        ({"frames": _padded(), "lengths": LENGTHS[:-1]}, "`lengths` should be .* have that sum"),
+        (
+            {"frames": np.zeros((100, 2)), "lengths": np.full(12, 8)},
+            "be 100 numbers, .* sum. Found '12 with the sum 96'",
+        ),
         ({"frames": np.full((10, 4, 1, 2, 2), 2.0)}, r"in \[0, 1\]"),
         ({"frames": np.zeros((10, 4))}, "states"),
         ({"frames": np.zeros((0, 4, 2)), "lengths": np.zeros(0, int)}, "`lengths` should be pos"),
@@ -177,11 +181,19 @@ def test_csvs_as_they_are_written(tmp_path: Path) -> None:
     found = read_recordings(path, group="run")
     assert found.columns == ("x", "y")
     wanted.assign(clock=range(len(wanted))).to_csv(path, index=False)
-    assert any("`clock` grows" in said for said in read_recordings(path, group="run").warnings)
+    said = "From row to row in every trajectory `clock` grows: a clock should be left out."
+    assert said in read_recordings(path, group="run").warnings
+    wanted.assign(clock=range(len(wanted)), later=range(7, 7 + len(wanted))).to_csv(path)
+    pieces = read_recordings(path, state=["x", "clock", "later"], length=2)
+    assert any("`clock`, `later` grow:" in said for said in pieces.warnings)
+    with pytest.raises(InvalidInput, match=r"`length` should be a tenth of the .* rows at most"):
+        read_recordings(path, state=["x"], length=20)
+    with pytest.raises(InvalidInput, match="`state` should be a list"):
+        read_recordings(path, state="xy", length=2)
     pd.DataFrame({"height": np.arange(40.0) % 7}).to_csv(path, index=False)
     one = read_recordings(path, length=3)
     assert one.columns == ("height",)
-    assert one.warnings == ("The last 1 rows do not fill a piece, and are left out.",)
+    assert one.warnings == ("The last row does not fill a piece, and is left out.",)
     for text, says in (
         ("", "a file that is not empty"), ("x,x\n1,2\n", "one column of each name"),
         ("run,x\n,1\na,2\n", "without gaps"),

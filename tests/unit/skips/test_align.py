@@ -173,6 +173,7 @@ def test_refused() -> None:
         ({"steps": 2, "horizon": 3}, "`steps` should be at least 3, to reach frame 8"),
         ({"steps": 0}, "`steps`"),
         ({"temperature": -1.0}, "`temperature`"),
+        ({"temperature": 1e-30}, "`temperature` should be 0, or at least 1e-12"),
         ({"horizon": 0}, "`horizon`"),
         ({"lengths": torch.tensor([9, 10])}, "`lengths`"),
         ({"loss": nn.functional.mse_loss}, "`loss`"),
@@ -181,8 +182,10 @@ def test_refused() -> None:
             aligned_loss(lambda x: x, x, **options)
     with pytest.raises(InvalidInput, match="`f` should return a frame"):
         aligned_loss(lambda x: x[:, :1], x)
-    with pytest.raises(Diverged, match=r"Step 0 of 8 .* not finite"):
+    with pytest.raises(Diverged, match=r"Step 0 of the free rollout, of 8, is not finite"):
         aligned_loss(lambda x: x * torch.nan, x)
+    with pytest.raises(Diverged, match="With the cross-entropy f should"):
+        aligned_loss(lambda x: x * 0 + 1.5, x)
     with pytest.raises(Diverged, match="loss of step 0 is nan"):
         aligned_loss(lambda x: x + 2, x)
     x[1, 3, 1] = torch.inf
@@ -197,7 +200,7 @@ def test_what_is_not_aligned_must_be_finite_too(temperature: float) -> None:
     x = torch.linspace(0.1, 1, 30).view(1, 30, 1)
     f = nn.Linear(1, 1)
     nn.init.constant_(f.weight, 30.0)
-    with pytest.raises(Diverged, match=r"Step \d+ of 29 .*Fewer `steps`"):
+    with pytest.raises(Diverged, match=r"Step \d+ of the free rollout, of 29, .*Fewer `steps`"):
         aligned_loss(f, x, loss=squared_error, temperature=temperature)
     found = aligned_loss(f, x, loss=squared_error, temperature=temperature, steps=8)
     for grad in torch.autograd.grad(found.loss, list(f.parameters())):

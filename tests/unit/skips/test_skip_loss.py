@@ -408,6 +408,21 @@ class TestRefused:
         with pytest.raises(InvalidInput, match=told):
             skip_loss(lambda x: x, self.x[:, :1])
 
+    def test_what_is_not_finite_is_named(self) -> None:
+        gained = torch.ones(2, 5)
+        with pytest.raises(Diverged, match=r"is inf\. The cumulant that f returned is not finite"):
+            skip_loss(lambda x: (x.sigmoid(), x.sum(1) / 0), self.x, cumulants=gained)
+        pushes = torch.zeros(2, 5, 1)
+        pushes[:, 4] = torch.nan  # Nothing is done after the last frame.
+
+        def driven(x: Tensor, ahead: Tensor, mask: Tensor) -> Tensor:
+            return (x + ahead.sum((1, 2))[:, None]).sigmoid()
+
+        assert bool(skip_loss(driven, self.x, actions=pushes).loss.isfinite())
+        pushes[1, 2, 0] = torch.nan
+        with pytest.raises(InvalidInput, match=r"`actions` should be finite.*nan.* at \[1, 2\]"):
+            skip_loss(driven, self.x, actions=pushes)
+
     def test_cumulants_that_are_not_finite(self) -> None:
         def f(x: Tensor) -> tuple[Tensor, Tensor]:
             return x, x.flatten(1).sum(1)
