@@ -150,7 +150,7 @@ def skip_loss(
             )
             explore, place, truth = draws.cpu().numpy()[:, rows]
         start = at
-        low, high = bounds(given, rows, at, last, shortest, horizon)
+        low, high = bounds(given, rows, at, last, min(shortest, padded), min(horizon, padded))
         at = low
         if width > 1:
             frames = columns(low, high, width)

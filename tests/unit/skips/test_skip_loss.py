@@ -148,7 +148,7 @@ def test_the_order_of_trajectories_does_not_matter(forcing: float) -> None:
     torch.testing.assert_close(gradients(a.loss, f), gradients(b.loss, f))
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 20])
+@pytest.mark.parametrize("step", [1, 2, 3, 20, 10**30])
 def test_fixed_steps_by_hand(step: int) -> None:
     x = torch.tensor([[[0.0], [1.0], [4.0], [9.0], [16.0], [25.0]]]).repeat(2, 1, 1)
     expected: list[list[int]] = []
@@ -162,6 +162,13 @@ def test_fixed_steps_by_hand(step: int) -> None:
     )
     assert [[t for t in path if t >= 0] for path in found.matched.T.tolist()] == expected
     assert float(found.loss) == pytest.approx(sum(errors) / len(errors))
+
+
+def test_a_horizon_beyond_every_end_is_as_if_none() -> None:
+    x = torch.rand(3, 7, 2, generator=torch.Generator().manual_seed(0))
+    near, far = (skip_loss(lambda x: x / 2, x, horizon=h, loss=squared_error) for h in (6, 10**30))
+    assert near.loss == far.loss
+    assert torch.equal(near.matched, far.matched)
 
 
 def test_of_equal_frames_the_first_is_matched() -> None:
