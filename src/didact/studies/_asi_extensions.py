@@ -24,8 +24,8 @@ LABELS = (
 class Config(Common):
     """Beyond the paper: global alignment, a latent space, actions."""
 
-    worlds: tuple[World, ...] = ("room-runner",)
-    """Which worlds."""
+    worlds: tuple[World, ...] = ("funnel-board",)
+    """Which worlds; at full size both."""
     labels: tuple[str, ...] = LABELS
     """Which methods; ASI and Δ = 2 are those of asi-curves, where they are done."""
     steps: int = 20
@@ -80,7 +80,7 @@ study = Study(
     version=1,
     config=Config,
     run=Run,
-    full=Config(**LARGE),
+    full=Config(worlds=("room-runner", "funnel-board"), **LARGE),
     smoke=Config(**TINY),
     plan=plan,
     train=train,
