@@ -26,7 +26,7 @@ from didact.studies._asi_perturbation import plan as plan_perturbed
 from didact.studies._asi_perturbation import plot as plot_perturbed
 from didact.studies._asi_perturbation import table as fall_table
 from didact.studies._asi_runs import GREEDY, TINY, label_of, run_of, size_of
-from didact.studies._asi_search import finals, tries
+from didact.studies._asi_search import all_along, finals, tries
 from didact.studies._asi_timelines import matched, true_film
 from didact.studies._asi_timelines import plot as plot_timelines
 from didact.studies._asi_training import (
@@ -353,7 +353,7 @@ def test_the_studies_share_their_search_and_their_runs(tmp_path: Any) -> None:
         return [key(study.cell(run)) for run in asked], final
 
     tried, curves = runs("asi-curves")
-    for name, own in (("asi-timelines", 0), ("asi-extensions", 4), ("asi-perturbation", 4)):
+    for name, own in (("asi-timelines", 0), ("asi-extensions", 4), ("asi-perturbation", 8)):
         more = {"switch": 3} if name == "asi-perturbation" else {}
         asked, final = runs(name, **more)
         assert set(asked) <= set(tried)
@@ -363,7 +363,7 @@ def test_the_studies_share_their_search_and_their_runs(tmp_path: Any) -> None:
         for run in fresh:
             rate = run.settings["learning_rate"]
             assert rate == (0.1 if "Δ = 1" in label_of(run) else 0.2)
-            assert run.switch == (3 if more else 0)
+            assert run.switch in ((3, 8) if more else (0,))
 
 
 @pytest.mark.parametrize("switch", [0, 8, 20])
@@ -414,7 +414,7 @@ def test_shown_are_the_settings_that_the_trials_chose() -> None:
     larger = [cell("Δ = 3", 0, 0.1), cell("Δ = 3", 0, 0.3), cell("Δ = 3", 1, 0.3)]
     assert shown([*fixed, *larger])["Δ = 3"] == [(0.1, 0)]
     switched = [cell("ASI", seed, rate, switch=3) for rate in (0.1, 0.2) for seed in (0,)]
-    (same,) = finals([*trials, *switched], switched=True)["funnel-board"].values()
+    (same,) = finals([*trials, *switched], dynamics="changing")["funnel-board"].values()
     assert [c.run.settings["learning_rate"] for c in same] == [0.2]
     # Without trials, and where what they chose has not been run, the most seeds count.
     assert shown([*seeds, *more])["ASI"] == [(0.1, 0), (0.1, 1), (0.1, 2)]
@@ -465,7 +465,7 @@ def test_cells_of_one_size_and_setting_stand_together() -> None:
     found = finals(cells)["room-runner"]["ASI"]
     assert [(cell.run.seed, cell.run.epochs) for cell in found] == [(0, 8), (1, 8)]
     assert finals(cells, ["Δ = 1"]) == {}
-    assert finals(cells, switched=True) == {}
+    assert finals(cells, dynamics="changing") == {}
 
 
 def _cells(diverged: int) -> list[Cell]:
@@ -519,6 +519,12 @@ def test_a_method_has_one_colour_and_a_switch_its_line() -> None:
     assert top.get_title() == "funnel-board, perturbed until the line"
     for axes in (top, bottom):
         assert axes.lines[-1].get_xdata() == [3, 3]
+    kept = dataclasses.replace(switched, run=all_along(switched.run))
+    top, bottom = plot_perturbed([switched, kept])["figure-2.11"].axes
+    assert top.get_title() == "funnel-board, perturbed until the line, dashed to the end"
+    for axes in (top, bottom):
+        assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-"]
+        assert len(axes.get_legend_handles_labels()[1]) == 1
 
 
 def test_cost_is_told_until_where_fixed_steps_are_best() -> None:
@@ -546,7 +552,15 @@ def test_the_fall_is_of_means() -> None:
         "frozen": (0.2, 0.7), "diverged": None,
     }  # fmt: skip
     row = fall_table([Cell(run, record, {})]).splitlines()[2]
-    assert "| 1 | 80.0 | 70.0 | 60.0 | 50.0 | 70.0 | 20.0 |" in row
+    assert "| 1 | 80.0 | 70.0 | 60.0 | 70.0 | 20.0 | *not run* | *not run* |" in row
+    # What the change took is told by the same seed without it.
+    without = {**record, "probability": [0.5, 0.8, 0.9, 0.8], "before": (0.8, 0.8)}
+    others = [dataclasses.replace(run, seed=seed) for seed in (0, 1)]
+    cells = [Cell(other, record, {}) for other in others]
+    cells.append(Cell(all_along(run), without, {}))
+    cells.append(Cell(all_along(others[1]), {**record, "diverged": "lost"}, {}))
+    assert "| 60.0 (60.0 … 60.0) |" in fall_table(cells)
+    assert "| 85.0 | 25.0 | 2 rows" in fall_table(cells)
 
 
 def test_a_model_that_explodes_diverged(rooms: Trajectories) -> None:

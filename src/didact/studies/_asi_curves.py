@@ -92,12 +92,14 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def curves(
-    worlds: dict[str, dict[str, list[Cell]]], place: Literal["epochs", "evaluations"]
+    worlds: dict[str, dict[str, list[Cell]]],
+    place: Literal["epochs", "evaluations"],
+    unchanged: dict[str, dict[str, list[Cell]]] | None = None,
 ) -> Any:
     """ψ of the true label, and below how often that is ψ's first choice, look by look.
 
     Means of validation trajectories with their interquartile range over seeds; where the dynamics
-    change, there is a line.
+    change, there is a line. Dashed what becomes of the methods without the change.
     """
     from matplotlib.figure import Figure
 
@@ -107,13 +109,18 @@ def curves(
     panels = figure.subplots(len(MEASURES), wide, squeeze=False, sharex="col")
     for column, (world, groups) in zip(panels.T, worlds.items(), strict=False):
         line = max(same[0].run.switch for same in groups.values()) if place == "epochs" else 0
+        kept = (unchanged or {}).get(world, {})
         for axes, (name, told) in zip(column, MEASURES.items(), strict=True):
             for label, same in groups.items():
-                _curve(axes, same, place, name, label, f"C{every.index(label)}")
+                color = f"C{every.index(label)}"
+                _curve(axes, same, place, name, label, color)
+                if without := kept.get(label):
+                    _curve(axes, without, place, name, "", color, dashed=True)
             if line:
                 axes.axvline(line, color="0.5", linewidth=0.8)
             axes.set(ylabel=told, ylim=(0, 103))
-        column[0].set_title(f"{world}, perturbed until the line" if line else world)
+        told = f", perturbed until the line{', dashed to the end' if kept else ''}" if line else ""
+        column[0].set_title(world + told, fontsize="medium")
         column[-1].set_xlabel("epochs" if place == "epochs" else "model evaluations, thousands")
         column[-1].legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False,
@@ -122,7 +129,10 @@ def curves(
     return figure
 
 
-def _curve(axes: Any, same: Sequence[Cell], place: str, name: str, label: str, color: str) -> None:
+def _curve(
+    axes: Any, same: Sequence[Cell], place: str, name: str, label: str, color: str,
+    *, dashed: bool = False,
+) -> None:  # fmt: skip
     """One line; seeds that diverged are left out, and the legend says so."""
     import numpy as np
 
@@ -138,6 +148,9 @@ def _curve(axes: Any, same: Sequence[Cell], place: str, name: str, label: str, c
         at = np.array(left[0].record["updates"]) / per_epoch
     else:
         at = np.array([cell.record["evaluations"] for cell in left]).mean(0) / 1000
+    if dashed:
+        axes.plot(at, values.mean(0), color=color, linewidth=1, linestyle="--")
+        return
     axes.plot(at, values.mean(0), color=color, label=label, linewidth=1.4)
     low, high = np.quantile(values, (0.25, 0.75), axis=0)
     axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)

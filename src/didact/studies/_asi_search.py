@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 from ..runs import Choice, drawn, key
 from ._asi_runs import GREEDY, Config, highest, label_of, run_of, tried_of
@@ -16,6 +16,7 @@ USUAL = {"learning_rate": 5e-4, "decay": 0.6, "horizon": 21, "filters": 48}
 """Most often chosen (tables A.1 and A.2)."""
 SEARCHED = ("ASI", GREEDY, "Δ = 1", "Δ = 2")
 HEIRS = dict.fromkeys(("global alignment", "latent ASI", "ASI with actions"), "ASI")
+Dynamics = Literal["standard", "changing", "perturbed"]
 OWN = ("exploration", "steps")
 """What no method inherits."""
 
@@ -55,6 +56,7 @@ def rounds(
     labels: Sequence[str],
     *,
     switch: int = 0,
+    unchanged: bool = False,
     more: Mapping[str, dict[str, Any]] | None = None,
 ) -> Rounds:
     """The search of every method's settings, then seeds of every method.
@@ -66,6 +68,7 @@ def rounds(
         config: of the study.
         labels: of the methods, the cheap ones first.
         switch: of the seeds; all trials are in one and the same world.
+        unchanged: after the seeds, the same ones in perturbed dynamics to the end.
         more: settings of single methods.
     """
     sources = dict.fromkeys(source(label) for label in labels)
@@ -84,7 +87,7 @@ def rounds(
             if better and record["diverged"] is None:
                 best[world, label], found[world, label] = highest(record), settings
     more = more or {}
-    yield [
+    runs = [
         run_of(
             config, world, label, seed, switch=switch,
             **{**_heritage(found.get((world, source(label)), {}), label), **more.get(label, {})},
@@ -93,6 +96,19 @@ def rounds(
         for world in config.worlds
         for label in labels
     ]  # fmt: skip
+    yield [*runs, *(all_along(run) for run in runs)] if unchanged else runs
+
+
+def all_along(run: Run) -> Run:
+    """The same, but in perturbed dynamics to the end."""
+    return replace(run, switch=run.epochs)
+
+
+def dynamics_of(run: Run) -> Dynamics:
+    """Of its training."""
+    if not run.switch:
+        return "standard"
+    return "changing" if run.switch < run.epochs else "perturbed"
 
 
 def _heritage(settings: dict[str, Any], label: str) -> dict[str, Any]:
@@ -119,7 +135,7 @@ def world_of(run: Run) -> str:
 
 
 def finals(
-    cells: Sequence[Cell], labels: Sequence[str] = (), *, switched: bool = False
+    cells: Sequence[Cell], labels: Sequence[str] = (), *, dynamics: Dynamics = "standard"
 ) -> dict[str, dict[str, list[Cell]]]:
     """By world and label, seeds that differ in nothing else; only of ``labels``, if there are any.
 
@@ -130,7 +146,7 @@ def finals(
     for cell in cells:
         run = cell.run
         wanted = not labels or label_of(run) in labels
-        if wanted and run.seed < SEARCH_SEED and bool(run.switch) == switched:
+        if wanted and run.seed < SEARCH_SEED and dynamics_of(run) == dynamics:
             worlds[run.world].append(cell)
     found: dict[str, dict[str, list[Cell]]] = {}
     for world, every in sorted(worlds.items(), reverse=True):
