@@ -150,16 +150,20 @@ def interval(
     rival: NDArray[np.float64], ours: NDArray[np.float64], still: NDArray[np.float64], *,
     ordered: bool = False,
 ) -> Interval:  # fmt: skip
-    """Of ``mean(rival − ours) / mean(still)``, over trajectories and runs.
+    """Of ``R = mean(rival − ours) / mean(still)``, over trajectories and runs.
+
+    The bootstrap is of ``rival − ours − R (still − mean(still))``: the ratio, linearised, since
+    other trajectories would have another denominator, too.
 
     Args:
         rival, ours: end errors of the same seeds, ``[seeds, n]``.
         still: ``[n]``.
-        ordered: draw n^⅓ neighbours together.
+        ordered: draw 2 n^⅓ neighbours together.
     """
     n = len(still)
-    groups = np.arange(n) // math.ceil(n ** (1 / 3)) if ordered else None
+    groups = np.arange(n) // math.ceil(2 * n ** (1 / 3)) if ordered else None
     difference = (rival - ours) / still.mean()
+    difference = difference - difference.mean() * (still / still.mean() - 1)
     return paired_bootstrap(difference, groups=groups, level=LEVEL, seed=BOOTSTRAP_SEED)
 
 

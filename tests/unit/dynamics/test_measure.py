@@ -137,19 +137,36 @@ def test_the_interval_of_a_few_covers() -> None:
 
 
 def test_the_interval_of_neighbours_that_are_alike_covers() -> None:
-    """Pieces of one recording: each much as the last. Drawn one by one they seem to be more."""
+    """Pieces of one recording: each much as the last. Drawn one by one they seem to be more.
+
+    Of 400 such intervals 38 left out 0, where 20 should; longer blocks gain little.
+    """
     rng = np.random.default_rng(0)
     wrong = {False: 0, True: 0}
-    for _ in range(60):
+    for k in range(100):
         noise = rng.normal(size=(2, 80))
-        for k in range(1, 80):
-            noise[:, k] = 0.7 * noise[:, k - 1] + 0.7 * noise[:, k]
-        for ordered in wrong:
-            found = interval(
-                np.stack([noise[0]] * 2), np.stack([noise[1]] * 2), np.ones(80), ordered=ordered
-            )
+        for i in range(1, 80):
+            noise[:, i] = 0.7 * noise[:, i - 1] + 0.7 * noise[:, i]
+        for ordered in wrong if k < 20 else (True,):
+            found = interval(noise[:1], noise[1:], np.ones(80), ordered=ordered)
             wrong[ordered] += not found.low < 0 < found.high
-    assert wrong[True] <= 12 < wrong[False]
+    assert wrong[True] <= 15
+    assert wrong[False] >= 5
+
+
+def test_the_interval_knows_of_other_denominators() -> None:
+    """All of the gain is a share of the way: it is the same for other trajectories."""
+    still = np.random.default_rng(0).uniform(1, 9, 40)
+    found = interval(np.stack([still * 0.5] * 2), np.stack([still * 0.3] * 2), still)
+    np.testing.assert_allclose([found.mean, found.low, found.high], 0.2, atol=1e-12)
+    # Where the gain has nothing to do with the way, the denominator's noise is in it.
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(60):
+        still, gain = rng.exponential(1, 60), rng.normal(1, 0.05, (1, 60))
+        found = interval(gain, np.zeros_like(gain), still)
+        wrong += not found.low < 1 < found.high
+    assert wrong <= 7
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.booleans(), st.integers(0, 2**31))
