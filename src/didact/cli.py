@@ -139,7 +139,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     fit.add_argument("--out", default="didact-fit", metavar="DIR", help="default: didact-fit")
     fit.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, …")
-    fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    fit.add_argument("--jobs", type=int, metavar="N", help="default: one per core; on a GPU, one")
     fit.add_argument(
         "--quick", action="store_true", help="fixed settings, no search: a demonstration"
     )
@@ -255,7 +255,7 @@ def _add_fit_dynamics(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--out", default="didact-dynamics", metavar="DIR", help="default: didact-dynamics"
     )
     fit.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, …")
-    fit.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    fit.add_argument("--jobs", type=int, metavar="N", help="default: one per core; on a GPU, one")
     fit.add_argument(
         "--quick", action="store_true", help="fixed settings, no search: a demonstration"
     )
@@ -354,7 +354,7 @@ def _add_study(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     size = run.add_mutually_exclusive_group()
     size.add_argument("--smoke", action="store_true", help="a size that takes seconds")
     size.add_argument("--full", action="store_true", help="the paper's size")
-    run.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
+    run.add_argument("--jobs", type=int, metavar="N", help="default: one per core; on a GPU, one")
     run.add_argument("--backend", default="processes", choices=["processes", "ray"])
     plot = parts.add_parser("plot", allow_abbrev=False, help="draw a study's figures")
     plot.add_argument("name", metavar="NAME")

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from didact import DidactError, InvalidInput
-from didact.runs import FolderBusy, locked
+from didact.runs import FolderBusy, cores, locked
 from didact.studies import (
     STUDIES,
     Study,
+    _study,
     config_of,
     find,
     plot_study,
@@ -175,6 +176,19 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     study = find("ldt-life", STUDIES)
     with pytest.raises(InvalidInput, match=r"`device` should be .* Found 'cudo'"):
         run_study(study, dataclasses.replace(study.smoke, device="cudo"), tmp_path, jobs=1)
+
+
+def test_a_gpu_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_cells(*_: Any, jobs: int, **__: Any) -> Any:
+        raise RuntimeError(f"{jobs} at a time")
+
+    monkeypatch.setattr(_study, "usable_device", lambda device: device)
+    monkeypatch.setattr(_study, "run_cells", run_cells)
+    study = find("ldt-life", STUDIES)
+    for device, jobs, told in (("cuda", None, 1), ("cuda", 3, 3), ("cpu", None, cores())):
+        config = dataclasses.replace(study.smoke, device=device)
+        with pytest.raises(RuntimeError, match=f"^{told} at a time"):
+            run_study(study, config, tmp_path / device / str(jobs), jobs=jobs)
 
 
 def test_a_run_on_two_devices_counts_once() -> None:

@@ -120,7 +120,7 @@ def fit_dynamics(
     )
     device = usable_device(device)
     if jobs is None:
-        jobs = cores() if torch.device(device).type == "cpu" else 1
+        jobs = cores(device)
     check_integer("jobs", jobs)
     recordings = read_recordings(data, state=state, group=group, length=length)
     shortest = int(recordings.lengths.min())

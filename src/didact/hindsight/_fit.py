@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable
 from typing import cast
 
-import torch
-
 from .. import __version__
 from .._checks import check_file, check_integer, invalid
 from ..runs import (
@@ -226,7 +224,7 @@ def effort(epochs: int | None, quick: bool, device: str, jobs: int | None) -> tu
     check_integer("epochs", most)
     device = usable_device(device)
     if jobs is None:
-        jobs = cores() if torch.device(device).type == "cpu" else 1
+        jobs = cores(device)
     check_integer("jobs", jobs)
     return most, device, jobs
 

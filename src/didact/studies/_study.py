@@ -161,7 +161,7 @@ def run_study(
         study: which.
         config: of ``study.config``.
         out: cells are kept in ``out/<study.folder>/<key>.json``; what is there is not done again.
-        jobs: runs at a time; as many as there are cores by default.
+        jobs: runs at a time; by default as many as there are cores, one on a GPU.
         backend: ``"processes"`` of this machine, or ``"ray"``: those of a cluster.
 
     Returns:
@@ -175,6 +175,7 @@ def run_study(
     home = Path(out) / study.folder
     if backend == "processes" and hasattr(config, "device"):
         config = replace(config, device=usable_device(config.device))
+        jobs = cores(config.device) if jobs is None else jobs
     records: list[Record] = []
     # Held from before the plan: a search begins with an empty database.
     with locked(home / "shared") as shared:
