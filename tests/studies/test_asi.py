@@ -216,7 +216,9 @@ def test_perturbed_dynamics_come_first_and_every_trajectory_once_an_epoch() -> N
         assert sorted(rows.tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> None:
+def test_data_are_kept_and_differ_by_seed_purpose_and_trial(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run(
         "room-runner", "asi", SETTINGS, seed=1, pixels=2, extent=16, trajectories=2, validation=2
     )
@@ -232,6 +234,13 @@ def test_data_are_kept_and_differ_by_seed_purpose_and_trial(tmp_path: Any) -> No
     assert not torch.equal(first.first, drawn(other, False).first)
     assert torch.equal(drawn(run, True).first, drawn(other, True).first)
     assert not torch.equal(drawn(run, True).first, drawn(trial, True).first)
+    # What another version has left may be of another world.
+    before = len(list(tmp_path.iterdir()))
+    drawn(run, True)
+    assert len(list(tmp_path.iterdir())) == before
+    monkeypatch.setattr(_asi_training, "__version__", "another")
+    drawn(run, True)
+    assert len(list(tmp_path.iterdir())) == before + 1
 
 
 @pytest.mark.parametrize("method", ["asi", "fixed", "aligned", "latent", "actions"])

@@ -16,7 +16,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from .. import __version__
 from .._checks import Diverged
+from ..runs import versions
 from ..skips import linear, reciprocal
 from ..tasks import (
     Trajectories,
@@ -83,12 +85,16 @@ def drawn_of(run: Run, count: int, seed: int, *, perturbed: bool = False) -> Tra
 
 
 def data_of(run: Run, shared: Path | None, *, validation: bool, perturbed: bool) -> Trajectories:
-    """Trajectories of a run, from a file if another run has left them in ``shared``."""
+    """Trajectories of a run, from a file if another run has left them in ``shared``.
+
+    Files of another version of this package or of pymunk are not taken.
+    """
     count, seed = run.trajectories, run.seed
     if validation:
         count, seed = run.validation, VALIDATION_SEED + (run.seed >= SEARCH_SEED)
     kind = "-perturbed" if perturbed else ""
-    name = f"{run.world}-{run.extent}-{run.pixels}-{count}-{seed}{kind}.npz"
+    made = f"{__version__}-{versions('pymunk').get('pymunk')}"
+    name = f"{run.world}-{run.extent}-{run.pixels}-{count}-{seed}{kind}-{made}.npz"
     if shared is not None and (shared / name).exists():
         data = load_trajectories(shared / name)
     else:
