@@ -12,7 +12,7 @@ from ._asi_runs import Config as Common
 from ._asi_search import chosen, finals, rounds, trials_of
 from ._asi_training import Run, train
 from ._numbers import markdown, mean
-from ._study import Cell, Rounds, Study
+from ._study import Cell, Record, Rounds, Study
 
 MEASURES = {"probability": "ψ of the true label, %", "accuracy": "ψ's first choice is true, %"}
 """What is drawn; the paper calls the first one accuracy."""
@@ -42,8 +42,8 @@ def table(cells: Sequence[Cell]) -> str:
     """What was reached at the end, and at what cost."""
     rows = []
     for world, groups in compared(cells).items():
-        fixed = [_means(same)[1] for label, same in groups.items() if label[0] == "Δ"]
-        aim = max((max(looks) for looks in fixed if looks), default=None)
+        bests = [highest(cell.record) for same in groups.values() for cell in ended(same)]
+        level = min(bests, default=0.0)
         for label, same in groups.items():
             ends = [cell.record for cell in ended(same)]
             tried = len(trials_of(cells, same)) if chosen(same, cells) else 0
@@ -54,7 +54,7 @@ def table(cells: Sequence[Cell]) -> str:
                     f"{mean([100 * highest(end) for end in ends]):.1f}",
                     f"{mean([100 * end['accuracy'][-1] for end in ends]):.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
-                    _reached(same, aim),
+                    _reached(ends, level),
                     f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
                     f"{size_of(same[0])}, of {tried} trials" if tried else size_of(same[0]),
                 ]
@@ -62,27 +62,22 @@ def table(cells: Sequence[Cell]) -> str:
     header = [
         "world", "method", "seeds", "ψ of the true label at the end, %", "best look, %",
         "ψ's first choice at the end, %", "model evaluations, thousands",
-        "… until where fixed steps are best", "frames per step", "size",
+        "… until a level that every run has reached", "frames per step", "size",
     ]  # fmt: skip
     return markdown(header, rows)
 
 
-def _means(same: Sequence[Cell]) -> tuple[list[float], list[float]]:
-    """Thousands of model evaluations and ψ of the true label in %, means over seeds."""
-    looks = [
-        list(zip(*(cell.record[name] for cell in ended(same)), strict=True))
-        for name in ("evaluations", "probability")
+def _reached(records: Sequence[Record], level: float) -> str:
+    """Thousands of evaluations at each run's first look that is at least as good as ``level``."""
+    found = [
+        next(
+            calls / 1000
+            for calls, share in zip(record["evaluations"], record["probability"], strict=True)
+            if share >= level
+        )
+        for record in records
     ]
-    evaluations, shares = ([sum(look) / len(look) for look in found] for found in looks)
-    return [n / 1000 for n in evaluations], [100 * share for share in shares]
-
-
-def _reached(same: Sequence[Cell], aim: float | None) -> str:
-    """Thousands of evaluations at the first look that is at least as good as ``aim``, in %."""
-    if aim is None:
-        return ""
-    found = [n for n, share in zip(*_means(same), strict=True) if share >= aim]
-    return f"{found[0]:.0f} ({aim:.1f} %)" if found else f"never ({aim:.1f} %)"
+    return f"{mean(found):.0f}, to {100 * level:.1f} %" if found else ""
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
