@@ -537,12 +537,12 @@ def test_a_method_has_one_colour_and_a_switch_its_line() -> None:
     assert colours["funnel-board", "ASI"] != colours["funnel-board", "Δ = 1"]
     switched = Cell(run_of(config, "funnel-board", "ASI", 0, switch=3), cells[0].record, {})
     top, bottom = plot_perturbed([switched])["figure-2.11"].axes
-    assert top.get_title() == "funnel-board, perturbed until the line"
+    assert top.get_title() == "funnel-board\nperturbed until the line"
     for axes in (top, bottom):
         assert axes.lines[-1].get_xdata() == [3, 3]
     kept = dataclasses.replace(switched, run=all_along(switched.run))
     top, bottom = plot_perturbed([switched, kept])["figure-2.11"].axes
-    assert top.get_title() == "funnel-board, perturbed until the line, dashed to the end"
+    assert top.get_title() == "funnel-board\nperturbed until the line, dashed to the end"
     for axes in (top, bottom):
         assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-"]
         assert len(axes.get_legend_handles_labels()[1]) == 1

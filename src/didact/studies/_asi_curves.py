@@ -114,7 +114,7 @@ def curves(
             if line:
                 axes.axvline(line, color="0.5", linewidth=0.8)
             axes.set(ylabel=told, ylim=(0, 103))
-        told = f", perturbed until the line{', dashed to the end' if kept else ''}" if line else ""
+        told = f"\nperturbed until the line{', dashed to the end' if kept else ''}" if line else ""
         column[0].set_title(world + told, fontsize="medium")
         column[-1].set_xlabel("epochs" if place == "epochs" else "model evaluations, thousands")
         column[-1].legend(
