@@ -12,6 +12,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 class DidactError(Exception):
     """Base of every error that didact raises on purpose."""
@@ -27,6 +29,8 @@ class Diverged(DidactError, ArithmeticError):
 
 def shown(value: Any, limit: int = 80) -> str:
     """``repr`` cut to ``limit`` characters, so that a message stays one line."""
+    if isinstance(value, np.generic):
+        value = value.item()
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,11 +127,13 @@ def fit_dynamics(
     if context >= shortest:
         rule = f"less than the shortest trajectory, {shortest} frames"
         raise invalid("context", rule, context)
-    if horizon >= int(recordings.lengths.max()):
-        rule = f"less than the longest trajectory, {int(recordings.lengths.max())} frames"
-        raise invalid("horizon", rule, horizon)
     parts = split(recordings)
     _check_parts(parts, recordings, context)
+    ahead = parts["train"][1] - context
+    if horizon > int(ahead.max()):
+        rule = f"at most {int(ahead.max())}, the frames that the longest of the training "
+        raise invalid("horizon", f"{rule}trajectories has to come", horizon)
+    recordings = _warned(recordings, int((ahead < horizon).sum()), len(ahead), horizon)
     most = longest(parts, context)
     if calls is not None and calls > most:
         rule = f"at most the frames that the longest trajectory has to come, {most}"
@@ -217,6 +219,17 @@ def fit_dynamics(
         write_atomic(home / "report.html", dynamics_report(metrics))
         write_json(home / "metrics.json", metrics)
     return metrics
+
+
+def _warned(recordings: Recordings, few: int, count: int, horizon: int) -> Recordings:
+    """Told of training trajectories that a step of the horizon leads straight to the end of."""
+    if 2 * few <= count:
+        return recordings
+    said = (
+        f"{few} of {count} training trajectories have less than {horizon} frames to come: there "
+        "the longest steps lead to the end at once, which is what is judged."
+    )
+    return replace(recordings, warnings=(*recordings.warnings, said))
 
 
 def split(recordings: Recordings) -> dict[str, Pieces]:

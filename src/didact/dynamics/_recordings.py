@@ -7,7 +7,6 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import check_file, check_integer, extra, invalid, listed
-from .._table import numbers, read_table
+from .._table import SUFFIXES, named, numbers, read_table
 
 FEWEST = 10
 """Trajectories: two of ten for validation, two for the test."""
@@ -101,6 +100,8 @@ def read_recordings(
             raise invalid("data", "a table where columns, groups or lengths are named", str(path))
         trajectories, warnings = _arrays(path)
         return _checked(trajectories, None, False, sha256, warnings)
+    if path.suffix.lower() not in SUFFIXES:
+        raise invalid("data", f"an .npz file, or a table: {', '.join(SUFFIXES)}", str(path))
     pieces, columns, warnings = _table(path, tuple(state), group, length)
     return _checked(pieces, columns, group is None, sha256, warnings)
 
@@ -160,10 +161,7 @@ def _table(
     countable = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
     chosen = countable
     if state:
-        for pattern in state:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise invalid("state", f"names or globs of the columns {listed(names)}", pattern)
-        chosen = [n for n in names if any(fnmatchcase(n, p) for p in state) and n != group]
+        chosen = list(named("state", state, [name for name in names if name != group]))
         if words := [name for name in chosen if name not in countable]:
             raise invalid("state", "columns of numbers", words[0])
     if not chosen:
@@ -206,9 +204,11 @@ def _checked(
         raise invalid("data", f"at least {FEWEST} trajectories", len(pieces))
     frame = next(iter(pieces.values())).shape[1:]
     for name, piece in pieces.items():
-        if piece.dtype.kind not in "fiu" or piece.ndim not in (2, 4) or piece.shape[1:] != frame:
+        if piece.dtype.kind not in "fiu":
+            raise invalid("data", "integers or floating-point numbers", f"{piece.dtype} in {name}")
+        if piece.ndim not in (2, 4) or piece.shape[1:] != frame:
             rule = "trajectories of states [T, D] or pictures [T, C, height, width], all alike"
-            raise invalid("data", rule, f"{list(piece.shape)} {piece.dtype} in {name}")
+            raise invalid("data", rule, f"{list(piece.shape)} in {name}")
         if 0 in piece.shape[1:]:
             raise invalid("data", "frames of one number or more", f"{list(piece.shape)}")
         if len(piece) < 2:
@@ -268,7 +268,7 @@ def _states(
     if constant:
         parts = [part[:, changes] for part in parts]
         said += (f"Left out, as they never change: {listed(constant)}.",)
-    grows = np.logical_and.reduce([(np.diff(part, axis=0) > 0).all(0) for part in parts])
+    grows = np.logical_and.reduce([(part[1:] > part[:-1]).all(0) for part in parts])
     if clocks := [name for name, each in zip(kept, grows, strict=True) if each]:
         said += (
             f"From row to row in every trajectory {listed(clocks)} "

@@ -185,7 +185,7 @@ def _data(metrics: dict[str, Any]) -> list[str | Markup]:
         *([["a trajectory", f"{data['length']} rows on end"]] if data["length"] else []),
         ["trajectories", ", ".join(f"{n} {part}" for part, n in data["trajectories"].items())],
         ["longest skip", f"{data['horizon']} frames"],
-        ["context", f"{data['context']} frames"],
+        ["context", "1 frame" if data["context"] == 1 else f"{data['context']} frames"],
     ]
     said: list[str | Markup] = [table(["what", "found"], rows, align="ll")]
     return [*said, bullets(data["warnings"])] if data["warnings"] else said

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .._checks import InvalidInput, invalid, listed
-from .._table import EXACT, absent, numbers, row_list, texts
+from .._table import EXACT, absent, column_rule, named, numbers, row_list, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +63,7 @@ def assign_roles(
     names = list(frame_columns)
     for role, name in (("label", label), (grouped_by, group)):
         if name is not None and name not in names:
-            raise invalid(role, _known(name, names), name)
+            raise invalid(role, column_rule(name, names), name)
     if group == label:
         raise invalid(grouped_by, "another column than the label", group)
     others = {"label": label, grouped_by: group}
@@ -78,44 +76,6 @@ def assign_roles(
             "privileged", "patterns that leave at least one input column", sorted(privileged)
         )
     return Roles(inputs, tuple(name for name in names if name in privileged), label, group)
-
-
-def named(
-    parameter: str, patterns: Iterable[str], names: Sequence[str], **others: str | None
-) -> tuple[str, ...]:
-    """The columns that names or globs mean, in the order of the table.
-
-    Args:
-        parameter: what gave the patterns.
-        patterns: names, or globs; a column named exactly like a glob wins over the glob.
-        names: the columns.
-        others: role → a column that no pattern may mean.
-
-    Raises:
-        InvalidInput: A pattern means no column, or one of ``others``.
-    """
-    found: set[str] = set()
-    for pattern in patterns:
-        exact = [pattern] if pattern in names else []
-        matched = exact or [name for name in names if fnmatchcase(name, pattern)]
-        if not matched:
-            several = "; give it once for each column" if "," in pattern else ""
-            rule = f"a pattern for {_known(pattern, names)}{several}"
-            raise invalid(parameter, rule, pattern)
-        for role, name in others.items():
-            if name in matched:
-                narrower = f", as `{pattern[:-1]}[…]` may" if pattern[1:].endswith("*") else ""
-                rule = f"a pattern that leaves out the {role} `{name}`{narrower}"
-                raise invalid(parameter, rule, pattern)
-        found.update(matched)
-    return tuple(name for name in names if name in found)
-
-
-def _known(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=3)
-    close += [n for n in names if n.casefold() == name.casefold() and n not in close]
-    hint = f"; did you mean {listed(close)}?" if close else ""
-    return f"one of the columns {listed(names)}{hint}"
 
 
 @dataclass(frozen=True)

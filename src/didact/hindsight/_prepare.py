@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
-from .._table import dated, nearly_dates, numbers, read_table, row_list, texts
+from .._table import dated, named, nearly_dates, numbers, read_table, row_list, texts
 from ..runs import key
-from ._columns import Roles, assign_roles, describe, named
+from ._columns import Roles, assign_roles, describe
 from ._encode import Codes
 from ._label import FEWEST_ROWS, Bins, Classes, check_label
 from ._prepared import Prepared, rows_behind

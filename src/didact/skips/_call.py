@@ -17,7 +17,9 @@ def called(
     f: Callable[..., Any], x: Tensor, *more: Tensor, frame: torch.Size, cumulant: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """A frame for each of ``x``, ``[n, *frame]``, and, where asked for, a cumulant, ``[n]``."""
-    found, gain = f(x, *more), None
+    # A copy: what was fed is matched, aligned or returned later, and an f that begins with
+    # ReLU(inplace=True) writes into what it is given.
+    found, gain = f(x.clone(), *more), None
     if cumulant:
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise InvalidInput(

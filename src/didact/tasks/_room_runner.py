@@ -146,7 +146,7 @@ def _corners(middle: Point, width: float, height: float) -> list[Point]:
 def walk(
     rooms: list[Room], generator: Generator, perturbed: bool, every: int = EVERY
 ) -> list[Point] | None:
-    """Where the runner is in each frame, or None if it takes too long."""
+    """Where the runner is in each frame, or None if it takes too long or leaves the rooms."""
     space, runner = _space(rooms)
     owner = {cell: room for room in rooms for cell in room.cells()}
     here: Room | None = None
@@ -155,7 +155,8 @@ def walk(
     steps, end = 0, None
     while end is None or steps < end or steps % every:
         x, y = runner.position
-        room = owner[int(x), int(y)]
+        if (room := owner.get((int(x), int(y)))) is None:
+            return None
         if room is not here:
             here = room
             force = DIRECT if generator.uniform() < 0.5 or perturbed else EXPLORE

@@ -16,6 +16,8 @@ from didact import DidactError, InvalidInput
 from didact._checks import Diverged
 from didact.cli import main
 from didact.dynamics import _cell, _fit, dynamics_report, fit_dynamics
+from didact.dynamics._fit import split
+from didact.dynamics._recordings import read_recordings
 from didact.dynamics._train import Steps
 from didact.export import load_pt2
 from didact.runs import FolderBusy, locked
@@ -213,7 +215,7 @@ def test_what_is_learnt_is_where_it_goes(tmp_path: Path) -> None:
     ("given", "says"),
     [
         ({"horizon": 1}, "`horizon` should be an integer of at least 2"),
-        ({"horizon": 9}, "`horizon` should be less than the longest trajectory, 8"),
+        ({"horizon": 9}, "`horizon` should be at most 7, the frames that the longest of"),
         ({"calls": 8}, "`calls` should be at most the frames .* to come, 7"),
         ({"calls": 0}, "`calls`"),
         ({"context": 6}, "`context` should be less than the shortest trajectory, 6"),
@@ -229,6 +231,22 @@ def test_bad_input_is_said(given: dict[str, Any], says: str, tmp_path: Path) -> 
     with pytest.raises(InvalidInput, match=says):
         fit_dynamics(tmp_path / "falls.npz", **{"horizon": 2, "out": tmp_path / "out", **given})
     assert not (tmp_path / "out").exists()
+
+
+def test_horizons_beyond_what_is_trained_on(tmp_path: Path) -> None:
+    """Fixed steps must have frames to be trained on, and not of one long trajectory alone."""
+    rng, path = np.random.default_rng(0), tmp_path / "a.npz"
+    np.savez(path, **{f"{i}": rng.normal(size=(7 if i > 15 else 5, 2)) for i in range(20)})
+    lengths = split(read_recordings(path))["train"][1]
+    assert set(lengths.tolist()) == {5, 7}
+    given: dict[str, Any] = {"quick": True, "epochs": 1, "seeds": 1, "jobs": 1}
+    with pytest.raises(InvalidInput, match="`horizon` should be at most 6, the frames"):
+        fit_dynamics(path, horizon=7, out=tmp_path / "none", **given)
+    near = fit_dynamics(path, horizon=4, out=tmp_path / "near", **given)
+    assert not any("lead to the end" in said for said in near["data"]["warnings"])
+    far = fit_dynamics(path, horizon=6, out=tmp_path / "far", **given)
+    said = f"{int((lengths == 5).sum())} of 12 training trajectories have less than 6 frames"
+    assert far["data"]["warnings"][0].startswith(said)
 
 
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:

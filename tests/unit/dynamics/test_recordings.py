@@ -79,6 +79,24 @@ def test_columns_of_an_npz_that_never_change(tmp_path: Path) -> None:
     assert found.warnings == ("Left out, as they never change: `x1`.",)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint64])
+def test_integers_that_fall_are_no_clocks(kind: type[np.generic], tmp_path: Path) -> None:
+    falls = np.stack([np.arange(9, 0, -2), RNG.permutation(5)], 1).astype(kind)
+    np.savez(tmp_path / "a.npz", frames=np.stack([falls] * 10))
+    assert read_recordings(tmp_path / "a.npz").warnings == ()
+    np.savez(tmp_path / "a.npz", frames=np.stack([falls[::-1]] * 10))
+    assert "`x0` grows" in read_recordings(tmp_path / "a.npz").warnings[0]
+
+
+def test_a_column_named_like_a_glob(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    _table().rename(columns={"x": "q[0]", "y": "q0"}).to_csv(path, index=False)
+    assert read_recordings(path, group="run", state=["q[0]"]).columns == ("q[0]",)
+    assert read_recordings(path, group="run", state=["q[0-9]"]).columns == ("q0",)
+    with pytest.raises(InvalidInput, match=r"`data` should be an \.npz file, or a table: \.csv"):
+        read_recordings(Path(__file__))
+
+
 def _both_kinds() -> dict[str, Any]:
     pictures = {f"{i}": np.zeros((4, 1, 2, 2)) for i in range(9)}
     return {**pictures, "9": np.zeros((4, 1, 2, 2), np.uint8)}
@@ -127,7 +145,7 @@ def test_a_csv_by_group_and_in_pieces(tmp_path: Path) -> None:
         ({}, {}, "`length` should be given where no `group`"),
         ({}, {"length": 1}, "`length`"),
         ({}, {"group": "run", "length": 3}, "`length` should be None"),
-        ({}, {"group": "run", "state": ["z*"]}, "`state`.*names or globs of the columns"),
+        ({}, {"group": "run", "state": ["z*"]}, "`state`.*a pattern for one of the columns"),
         ({}, {"group": "run", "state": ["note"]}, "columns of numbers. Found 'note'"),
         ({}, {"group": "run", "state": ["still"]}, "columns that change"),
         ({"x": np.nan}, {"group": "run"}, "without gaps.*in `x`"),
@@ -162,6 +180,8 @@ def test_a_csv_that_is_none_is_said(
         ({"frames": np.zeros((10, 1, 2))}, "two frames or more. Found .?one frame in number 0"),
         ({"frames": np.zeros((9, 4, 2))}, "at least 10"),
         ({"frames": np.ones((10, 4, 2))}, "columns that change. Found '`x0`, `x1`'"),
+        ({"frames": np.zeros((10, 4, 2), bool)}, "integers or floating.*bool in number 0"),
+        ({"frames": np.zeros((10, 4, 2), complex)}, "integers or floating.*complex128 in number"),
         (_both_kinds(), "all of bytes or all in"),
         (
             {**{f"{i}": np.zeros((4, 2)) for i in range(9)}, "9": np.zeros((4, 3))},

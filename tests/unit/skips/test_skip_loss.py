@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from didact import Diverged, InvalidInput
-from didact.skips import binary_cross_entropy, skip_loss, squared_error
+from didact.skips import (
+    aligned_loss,
+    binary_cross_entropy,
+    latent_skip_loss,
+    rollout,
+    skip_loss,
+    squared_error,
+)
 
 from ._literal import cross_entropy, draws_of, literal, squares
 
@@ -122,6 +129,30 @@ def test_algorithm_3(problem: dict[str, Any]) -> None:
     equal(found, expected, f)
     steps = found.skips.sum(0) + context - 1
     assert steps.tolist() == [path[-1] for path in expected.matched]
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_models_that_write_into_their_input(context: int) -> None:
+    """Predictions are fed back before their loss is taken: an in-place ReLU must not reach them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 9, 4, generator=generator, dtype=torch.float64)
+    kept = x.clone()
+    linear = nn.Linear(4 * context, 4).double()
+    encoder = nn.Linear(4, 4).double()
+
+    def numbers(inplace: bool) -> list[Tensor]:
+        f = nn.Sequential(nn.ReLU(inplace=inplace), nn.Flatten(), linear)
+        given: dict[str, Any] = {"horizon": 3, "loss": squared_error}
+        found = [skip_loss(f, x, context=context, **given).loss]
+        found.append(latent_skip_loss(encoder, f, x, context=context, **given).loss)
+        if context == 1:
+            found.append(aligned_loss(f, x, **given).loss)
+        found += gradients(sum(found, torch.zeros(())), linear)
+        return [*found, rollout(f, x[:, 0] if context == 1 else x[:, :2], 5, context=context)]
+
+    for ours, expected in zip(numbers(inplace=True), numbers(inplace=False), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+    assert torch.equal(x, kept)
 
 
 def test_without_a_generator_nothing_is_drawn() -> None:

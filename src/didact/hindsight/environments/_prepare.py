@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..._checks import invalid, listed
-from ..._table import absent, read_table, row_list, texts
+from ..._table import absent, named, read_table, row_list, texts
 from ...runs import key
-from .._columns import Roles, assign_roles, describe, is_numeric, named
+from .._columns import Roles, assign_roles, describe, is_numeric
 from .._encode import Codes
 from .._label import Bins, Classes, check_label
 from .._prepare import Question, amounts_of, copies_of
