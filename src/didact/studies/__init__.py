@@ -9,6 +9,7 @@ from . import (
     _asi_curves,
     _asi_extensions,
     _asi_perturbation,
+    _asi_pits,
     _asi_timelines,
     _dials,
     _ilc_cloning,
@@ -64,6 +65,7 @@ STUDIES = (
     _asi_perturbation.study,
     _asi_timelines.study,
     _asi_extensions.study,
+    _asi_pits.study,
 )
 
 __all__ = [

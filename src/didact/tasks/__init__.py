@@ -14,6 +14,7 @@
 - :func:`mujoco_rollouts`: predict the return of random actions; :func:`as_table` lays it out in
   columns, :class:`RewardScale` in tensors for the paper's networks, :func:`simulate` writes it to
   a file (the extra ``didact[mujoco]``).
+- :func:`pits`: states of a ball of which it is known where it goes, and not when.
 - :func:`funnel_board`, :func:`room_runner`: films of a ball and of a runner, :class:`Trajectories`
   of pictures; :func:`funnel_label` and :func:`room_label` tell from frames how they ended,
   :func:`save_trajectories`, :func:`load_trajectories` and :func:`animation` are for files (the
@@ -34,6 +35,7 @@ from ._mnist import mnist
 from ._mujoco import Rollouts, mujoco_rollouts
 from ._outcomes import funnel_label, room_label
 from ._pictures import Pictures, pictures
+from ._pits import Pits, pits
 from ._register import environment, register_environments
 from ._reward_model import RewardModel, RewardScale
 from ._room_runner import room_runner
@@ -54,6 +56,7 @@ __all__ = [
     "Life",
     "MissingExtra",
     "Pictures",
+    "Pits",
     "RewardModel",
     "RewardScale",
     "Rollouts",
@@ -77,6 +80,7 @@ __all__ = [
     "mujoco_rollouts",
     "oscillation_mdp",
     "pictures",
+    "pits",
     "random_mdp",
     "register_environments",
     "room_label",
