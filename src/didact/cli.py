@@ -12,6 +12,8 @@ from . import __version__
 from ._checks import DidactError, InvalidInput
 
 INTERRUPTED = 130
+FILMS = {"funnel-board": 500, "room-runner": 500}
+"""Worlds of `didact simulate`, and how many films of each by default."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -309,13 +311,20 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     simulate = commands.add_parser(
         "simulate",
         allow_abbrev=False,
-        help="make a hindsight table: MuJoCo rollouts with their future as privileged columns",
+        help="make data to try the other commands on: MuJoCo rollouts with their future as "
+        "privileged columns, or films of two worlds",
     )
-    simulate.add_argument("task", choices=["hopper", "walker2d", "swimmer", "halfcheetah"])
-    simulate.add_argument("--rollouts", type=int, default=4000, metavar="N")
+    robots = ["hopper", "walker2d", "swimmer", "halfcheetah"]
+    simulate.add_argument("task", choices=[*robots, *FILMS])
+    simulate.add_argument(
+        "--rollouts", type=int, metavar="N", help="rows, by default 4000, or films, 500"
+    )
+    simulate.add_argument("--perturbed", action="store_true", help="films of other dynamics")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--jobs", type=int, metavar="N", help="processes; default: one per core")
-    simulate.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet")
+    simulate.add_argument(
+        "--out", required=True, metavar="FILE", help=".csv or .parquet; films: .npz"
+    )
     simulate.set_defaults(run=_simulate, again="nothing was written.")
 
 
@@ -324,12 +333,15 @@ def _simulate(options: argparse.Namespace, command: str) -> None:
     from .tasks import simulate
 
     jobs = cores() if options.jobs is None else options.jobs
-    with Progress(options.rollouts, "rollouts") as bar:
+    usual = FILMS.get(options.task, 4000)
+    rollouts = usual if options.rollouts is None else options.rollouts
+    with Progress(rollouts, "rollouts") as bar:
         simulate(
             options.task,
             options.out,
-            rollouts=options.rollouts,
+            rollouts=rollouts,
             seed=options.seed,
+            perturbed=options.perturbed,
             jobs=jobs,
             progress=lambda done, _total: bar.update(done),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -107,9 +107,14 @@ def save_trajectories(data: Trajectories, out: str | os.PathLike[str]) -> Path:
     if out.suffix != ".npz":
         raise invalid("out", "a file that ends in .npz", str(out))
     with whole(out) as file:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in data._asdict().items()}
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        compress(data, file)
     return out
+
+
+def compress(data: Trajectories, file: IO[bytes]) -> None:
+    """Write them to a file that is there."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in data._asdict().items()}
+    np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:

@@ -91,6 +91,12 @@ def test_the_label_can_be_read_off_the_last_frame(
     assert float(found[range(36), data.labels].min()) > 0.95
 
 
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_labels_of_500_boards_can_be_read_off(perturbed: bool) -> None:
+    data = funnel_board(500, seed=0, pixels=3, perturbed=perturbed)
+    assert torch.equal(funnel_label(data.last).argmax(1), data.labels)
+
+
 def test_the_label_can_be_read_off_smaller_frames(standard: Trajectories) -> None:
     data = funnel_board(20, seed=11, pixels=3)
     assert data.frames.shape[1:] == (3, 63, 38)

@@ -155,6 +155,12 @@ def test_the_label_can_be_read_off_the_last_frame(
         assert int(room_label(film, film[:, 0]).argmax()) == int(data.labels[i])
 
 
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_labels_of_500_buildings_can_be_read_off(perturbed: bool) -> None:
+    data = room_runner(500, seed=0, pixels=2, perturbed=perturbed)
+    assert torch.equal(room_label(data.last, data.first).argmax(1), data.labels)
+
+
 def test_the_label_can_be_read_off_smaller_frames(standard: Trajectories) -> None:
     data = room_runner(40, seed=11, pixels=2)
     assert data.frames.shape[1:] == (3, 32, 32)

@@ -10,9 +10,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from didact import DidactError, InvalidInput
-from didact.tasks import MissingExtra, as_table, mujoco_rollouts, simulate
+from didact.tasks import (
+    MissingExtra,
+    as_table,
+    funnel_board,
+    load_trajectories,
+    mujoco_rollouts,
+    room_runner,
+    simulate,
+)
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -46,6 +55,34 @@ def test_numbers_come_back_bit_for_bit(
 def test_every_task_has_a_name(tmp_path: Path, task: str, columns: int) -> None:
     table = pd.read_parquet(simulate(task, tmp_path / "t.parquet", rollouts=1, seed=0))
     assert table.shape == (1, columns)
+
+
+@pytest.mark.parametrize(
+    ("task", "world"), [("room-runner", room_runner), ("funnel-board", funnel_board)]
+)
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_films_come_back_as_they_were(
+    tmp_path: Path, task: str, world: Callable[..., Any], perturbed: bool
+) -> None:
+    seen: list[tuple[int, int]] = []
+    out = simulate(
+        task, tmp_path / "new" / "a.npz", rollouts=2, seed=3, perturbed=perturbed,
+        progress=lambda *news: seen.append(news),
+    )  # fmt: skip
+    expected = world(2, seed=3, perturbed=perturbed)
+    for found, tensor in zip(load_trajectories(out), expected, strict=True):
+        assert torch.equal(found, tensor)
+    assert seen == [(2, 2)]
+    assert [path.name for path in out.parent.iterdir()] == ["a.npz"]
+    assert out.stat().st_size < expected.frames.numel() / 20
+
+
+def test_films_and_tables_are_not_mixed_up(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"`out` should be a file that ends in \.npz"):
+        simulate("room-runner", tmp_path / "a.csv", rollouts=1, seed=0)
+    with pytest.raises(InvalidInput, match="`perturbed` should be"):
+        simulate("hopper", tmp_path / "a.csv", rollouts=1, seed=0, perturbed=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("out", ["a.json", "a", "a.csv.gz", ".parquet"])
