@@ -102,8 +102,8 @@ def table(cells: Sequence[Cell]) -> str:
             rows.append(
                 [
                     world, label, seeds_of(same),
-                    f"{mean([100 * max(end['right']) for end in ends]):.1f}",
-                    f"{mean([100 * end['right'][-1] for end in ends]):.1f}",
+                    _range([100 * max(end["right"]) for end in ends]),
+                    _range([100 * end["right"][-1] for end in ends]),
                     f"{mean([end['skip'][-1] for end in ends]).value:.1f}",
                     f"{mean([end['evaluations'][-1] / 1000 for end in ends]).value:.0f}",
                     f"{mean([end['seconds'] for end in ends]).value:.0f}",
@@ -112,10 +112,15 @@ def table(cells: Sequence[Cell]) -> str:
                 ]
             )  # fmt: skip
     header = [
-        "world", "method", "seeds", "right at the best look, %", "right at the end, %",
+        "world", "method", "seeds", "right at the best look, % (least … most)", "at the end, %",
         "states per step", "model evaluations, thousands", "seconds of a core", "size",
     ]  # fmt: skip
     return markdown(header, rows)
+
+
+def _range(values: Sequence[float]) -> str:
+    """Mean, least and most: what is all or nothing has no interval of Student's."""
+    return f"{mean(values).value:.1f} ({min(values):.1f} … {max(values):.1f})" if values else ""
 
 
 def plot(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def plot(cells: Sequence[Cell]) -> dict[str, Any]:
             loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False,
             fontsize="small",
         )  # fmt: skip
-    panels[0].set_ylabel("falls whose end is told, %")
+    panels[0].set_ylabel("falls whose end is right, %")
     return {"accuracy": figure}
 
 
