@@ -29,9 +29,8 @@ class Diverged(DidactError, ArithmeticError):
 
 def shown(value: Any, limit: int = 80) -> str:
     """``repr`` cut to ``limit`` characters, so that a message stays one line."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    text = " ".join(repr(value).split())
+    plain = isinstance(value, np.number | np.bool_)  # whose repr is np.int64(3)
+    text = " ".join((str(value) if plain else repr(value)).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

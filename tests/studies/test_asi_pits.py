@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from didact import InvalidInput
 from didact.studies import _asi_pits_training
 from didact.studies._asi_pits import BOTH_WAYS, ONE_WAY, Config, compared, plan, study
 from didact.studies._asi_pits_training import Model, Run, cut, data_of, loss_of, right, train
@@ -47,14 +48,37 @@ def test_what_is_right(both_ways: bool, told: bool) -> None:
         assert found == 1
     else:  # Near the middle one side is as good as the other.
         assert found == pytest.approx(float((actions == 1).float().mean()), abs=0.1)
-    high = states.clone()
-    high[:, 0, 2] -= 4  # never at the bottom but after six calls or more, and then elsewhere
-    assert right(Perfect(run), high, lengths, seen, run.levels) < 0.2
+
+
+class Lands(Model):
+    """Comes to where the ball lies, off by so much, with level so much, at the second call."""
+
+    def __init__(self, run: Run, ends: Tensor, off: float, level: float) -> None:
+        super().__init__(run)
+        self.ends, self.off, self.level = ends, off, level
+
+    def predict(self, first: Tensor, actions: Tensor | None, steps: int) -> Tensor:
+        made = torch.full((len(first), steps, 3), -1.0)
+        made[:, :, :2] = self.ends.unsqueeze(1)
+        made[:, 1, 0] += self.off
+        made[:, 1, 2] = self.level
+        return made
+
+
+@pytest.mark.parametrize(
+    ("off", "level", "found"),
+    [(0.0, 1.0, 1.0), (0.24, 1.0, 1.0), (0.26, 1.0, 0.0), (0.0, 0.51, 1.0), (0.0, 0.49, 0.0)],
+)
+def test_right_is_near_and_at_the_bottom(off: float, level: float, found: float) -> None:
+    states, lengths, _ = data_of(RUN, 5)
+    ends = states[torch.arange(len(states)), lengths - 1, :2]
+    model = Lands(RUN, ends, off, level)
+    assert right(model, states, lengths, None, RUN.levels) == found
 
 
 def test_cut_falls_are_the_ends_of_falls() -> None:
     states, lengths, _ = data_of(RUN, 0)
-    pieces, left = cut(states, lengths, RUN, torch.Generator().manual_seed(0))
+    pieces, left = cut(states, lengths, RUN.horizon, torch.Generator().manual_seed(0))
     starts = lengths - left
     assert int(left.min()) >= 2
     assert set(starts.tolist()) == set(range(RUN.horizon))
@@ -91,6 +115,20 @@ def test_it_learns_and_tells_adaptive_from_fixed() -> None:
     assert fixed["evaluations"][-1] > 2 * record["evaluations"][-1]
 
 
+def test_fixed_steps_alone_begin_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[int]] = {}
+
+    def spy(run: Run, model: Model, states: Tensor, *more: Any) -> tuple[Tensor, int, int]:
+        seen.setdefault(run.method, set()).update(states[:, 0, 2].tolist())
+        return loss_of(run, model, states, *more)
+
+    monkeypatch.setattr(_asi_pits_training, "loss_of", spy)
+    for kind in ({"method": "asi"}, {"method": "aligned"}, {"method": "fixed", "horizon": 8}):
+        train(replace(RUN, **kind, epochs=1, looks=1), None, lambda step, values: None)
+    assert seen == {"asi": {-1.0}, "aligned": {-1.0}, "fixed": {-1.0, 0.0, 1.0} & seen["fixed"]}
+    assert len(seen["fixed"]) > 1
+
+
 def test_a_loss_that_is_not_finite_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = (torch.tensor(float("nan"), requires_grad=True), 1, 1)
     monkeypatch.setattr(_asi_pits_training, "loss_of", lambda *_: lost)
@@ -102,8 +140,10 @@ def test_a_loss_that_is_not_finite_is_recorded(monkeypatch: pytest.MonkeyPatch) 
 def test_methods_stand_beside_those_of_their_size_alone() -> None:
     record = {"right": [0.5], "updates": [1], "evaluations": [2], "skip": [1.0], "seconds": 1.0}
     small, large = Config(seeds=1, epochs=2), Config(seeds=2, epochs=3)
+    other = Config(seeds=1, epochs=3, horizon=9)
+    runs = _runs(other) + _runs(small) + _runs(large) + _runs(other)
     cells = [
-        Cell(run, {**record, "diverged": None}, {}) for run in _runs(small) + _runs(large)
+        Cell(run, {**record, "diverged": None}, {}) for run in runs
     ]  # fmt: skip
     found = compared(cells)
     assert list(found["pits"]) == list(ONE_WAY)
@@ -111,3 +151,7 @@ def test_methods_stand_beside_those_of_their_size_alone() -> None:
     for groups in found.values():
         for same in groups.values():
             assert [(cell.run.seed, cell.run.epochs) for cell in same] == [(0, 3), (1, 3)]
+            assert same[0].run.horizon != 9
+    for wrong in ("seeds", "epochs", "looks"):
+        with pytest.raises(InvalidInput, match=f"`{wrong}`"):
+            _runs(replace(small, **{wrong: 0}))

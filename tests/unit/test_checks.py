@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,17 @@ from didact._checks import (
     listed,
     shown,
 )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.int64(9), "9"), (np.float32(0.1), "0.1"), (np.bool_(True), "True"), ("9", "'9'"),
+        (np.datetime64("2020-01-01", "ns"), "np.datetime64('2020-01-01T00:00:00.000000000')"),
+    ],
+)  # fmt: skip
+def test_numbers_are_shown_as_they_are(value: object, text: str) -> None:
+    assert shown(value) == text
 
 
 @given(st.recursive(st.text() | st.integers() | st.none(), st.lists), st.integers(1, 100))

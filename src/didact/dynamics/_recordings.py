@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import check_file, check_integer, extra, invalid, listed
-from .._table import SUFFIXES, named, numbers, read_table
+from .._table import SUFFIXES, column_rule, named, numbers, read_table
 
 FEWEST = 10
 """Trajectories: two of ten for validation, two for the test."""
@@ -91,8 +91,8 @@ def read_recordings(
         >>> found.frames.shape, found.columns, found.lengths[-2:].tolist()
         (torch.Size([10, 3, 2]), ('x0', 'x1'), [3, 2])
     """
-    if isinstance(state, str):
-        raise invalid("state", "a list of strings, not one string", state)
+    if isinstance(state, str) or not all(isinstance(name, str) for name in state):
+        raise invalid("state", "a list of strings", state)
     path = check_file("data", path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix.lower() == ".npz":
@@ -153,7 +153,7 @@ def _table(
     table = read_table(path)
     names = [str(name) for name in table.columns]
     if group is not None and group not in names:
-        raise invalid("group", f"one of the columns {listed(names)}", group)
+        raise invalid("group", column_rule(group, names), group)
     if group is not None and length is not None:
         raise invalid("length", "None where a group says what a trajectory is", length)
     if group is not None and bool(table[group].isna().any()):
@@ -161,6 +161,8 @@ def _table(
     countable = [n for n in names if pd.api.types.is_numeric_dtype(table[n]) and n != group]
     chosen = countable
     if state:
+        if group in state:
+            raise invalid("state", "other columns than the group", group)
         chosen = list(named("state", state, [name for name in names if name != group]))
         if words := [name for name in chosen if name not in countable]:
             raise invalid("state", "columns of numbers", words[0])

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._checks import check_integer
 from ..runs import key
 from ._asi_pits_training import Run, train
 from ._asi_runs import GREEDY, ended, seeds_of
@@ -60,6 +61,8 @@ class Config:
 
 def plan(config: Config, shared: Path) -> Rounds:
     """Every method once, then the next seed."""
+    for name in ("seeds", "epochs", "looks"):
+        check_integer(name, getattr(config, name))
     usual: Kind = {
         "horizon": config.horizon, "exploring": True, "temperature": 0.0, "told": False,
         "falls": config.falls, "levels": config.levels, "epochs": config.epochs,
@@ -74,7 +77,10 @@ def plan(config: Config, shared: Path) -> Rounds:
 
 
 def compared(cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:
-    """By world and label, seeds that differ in nothing else, all of the size with the most."""
+    """By world and label, seeds that differ in nothing else, all of the size with the most.
+
+    Of several H the one with the most seeds.
+    """
     asked = ("method", "horizon", "exploring", "temperature", "both_ways", "told")
     by_kind: dict[str, list[Cell]] = defaultdict(list)
     for cell in alike(cells, *asked, "seed"):
@@ -82,9 +88,10 @@ def compared(cells: Sequence[Cell]) -> dict[str, dict[str, list[Cell]]]:
     found: dict[str, dict[str, list[Cell]]] = {}
     for world, (both, kinds) in WORLDS.items():
         for label, kind in kinds.items():
-            for same in by_kind.values():
-                if _is(same[0].run, kind, both):
-                    found.setdefault(world, {})[label] = sorted(same, key=lambda c: c.run.seed)
+            groups = [same for same in by_kind.values() if _is(same[0].run, kind, both)]
+            if most := max(groups, key=len, default=[]):
+                same = sorted(most, key=lambda cell: cell.run.seed)
+                found.setdefault(world, {})[label] = same
     return found
 
 

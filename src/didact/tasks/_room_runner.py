@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -155,7 +156,7 @@ def walk(
     steps, end = 0, None
     while end is None or steps < end or steps % every:
         x, y = runner.position
-        if (room := owner.get((int(x), int(y)))) is None:
+        if (room := owner.get((math.floor(x), math.floor(y)))) is None:
             return None
         if room is not here:
             here = room
@@ -171,7 +172,7 @@ def walk(
         steps += 1
         x, y = runner.position
         if end is None:
-            if owner.get((int(x), int(y))) is rooms[0].last:
+            if owner.get((math.floor(x), math.floor(y))) is rooms[0].last:
                 end = steps + AFTER
             elif steps == MOST_STEPS:
                 return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from .._checks import check_choice, invalid
+from .._checks import check_choice, check_integer, invalid
 from ._funnel_board import funnel_board
 from ._mujoco import mujoco_rollouts
 from ._room_runner import room_runner
@@ -63,6 +63,7 @@ def simulate(
         (2, 252)
     """
     check_choice("task", task, (*ENVIRONMENTS, *WORLDS))
+    check_integer("rollouts", rollouts)
     check_choice("perturbed", perturbed, (False, True))
     if perturbed and task in ENVIRONMENTS:
         raise invalid("perturbed", f"False: {task} has one kind of dynamics", perturbed)

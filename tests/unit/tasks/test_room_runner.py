@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from didact import InvalidInput
-from didact.tasks import Trajectories, room_label, room_runner
+from didact.tasks import Trajectories, _room_runner, room_label, room_runner
 from didact.tasks._building import Edge, Room, draw_rooms, walls
 from didact.tasks._room_runner import walk
 
@@ -153,6 +153,18 @@ def test_the_label_can_be_read_off_the_last_frame(
     for i in range(5):
         film = data.film(i)[None] / 255
         assert int(room_label(film, film[:, 0]).argmax()) == int(data.labels[i])
+
+
+@pytest.mark.parametrize("place", [(-0.3, 5.0), (5.0, -0.3), (17.0, 5.0)])
+def test_a_runner_that_is_outside_is_drawn_again(
+    place: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = draw_rooms(np.random.default_rng(0), 16)
+    assert walk(rooms, np.random.default_rng(0), False) is not None
+    space, runner = _room_runner._space(rooms)
+    runner.position = place
+    monkeypatch.setattr(_room_runner, "_space", lambda rooms: (space, runner))
+    assert walk(rooms, np.random.default_rng(0), False) is None
 
 
 @pytest.mark.parametrize("perturbed", [False, True])

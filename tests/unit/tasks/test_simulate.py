@@ -80,7 +80,9 @@ def test_films_come_back_as_they_were(
 def test_films_and_tables_are_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"`out` should be a file that ends in \.npz"):
         simulate("room-runner", tmp_path / "a.csv", rollouts=1, seed=0)
-    with pytest.raises(InvalidInput, match="`perturbed` should be"):
+    with pytest.raises(InvalidInput, match="`rollouts` should be a positive integer"):
+        simulate("room-runner", tmp_path / "a.npz", rollouts=0, seed=0)
+    with pytest.raises(InvalidInput, match="`perturbed` should be False: hopper has one kind"):
         simulate("hopper", tmp_path / "a.csv", rollouts=1, seed=0, perturbed=True)
     assert not list(tmp_path.iterdir())
 
