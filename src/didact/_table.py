@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,45 +203,6 @@ def _check_unique(path: Path, names: Iterable[str]) -> None:
         raise invalid(
             "data", f"a table with one column of each name, not {listed(twice)} twice", path.name
         )
-
-
-def named(
-    parameter: str, patterns: Iterable[str], names: Sequence[str], **others: str | None
-) -> tuple[str, ...]:
-    """The columns that names or globs mean, in the order of the table.
-
-    Args:
-        parameter: what gave the patterns.
-        patterns: names, or globs; a column named exactly like a glob wins over the glob.
-        names: the columns.
-        others: role → a column that no pattern may mean.
-
-    Raises:
-        InvalidInput: A pattern means no column, or one of ``others``.
-    """
-    found: set[str] = set()
-    for pattern in patterns:
-        exact = [pattern] if pattern in names else []
-        matched = exact or [name for name in names if fnmatchcase(name, pattern)]
-        if not matched:
-            several = "; give it once for each column" if "," in pattern else ""
-            rule = f"a pattern for {column_rule(pattern, names)}{several}"
-            raise invalid(parameter, rule, pattern)
-        for role, name in others.items():
-            if name in matched:
-                narrower = f", as `{pattern[:-1]}[…]` may" if pattern[1:].endswith("*") else ""
-                rule = f"a pattern that leaves out the {role} `{name}`{narrower}"
-                raise invalid(parameter, rule, pattern)
-        found.update(matched)
-    return tuple(name for name in names if name in found)
-
-
-def column_rule(name: str, names: Sequence[str]) -> str:
-    """A rule for a column's name, with those that it may have been meant for."""
-    close = difflib.get_close_matches(name, names, n=3)
-    close += [n for n in names if n.casefold() == name.casefold() and n not in close]
-    hint = f"; did you mean {listed(close)}?" if close else ""
-    return f"one of the columns {listed(names)}{hint}"
 
 
 def row_list(cells: pd.Series, mask: NDArray[np.bool_]) -> str:

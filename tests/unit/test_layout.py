@@ -7,10 +7,11 @@ import didact
 
 ROOT = Path(didact.__file__).parent
 SHARED = {"_checks", "_params"}
-OF_FILES = SHARED | {"_table", "_bootstrap", "runs", "export"}
+OF_FILES = SHARED | {"_names", "_table", "_bootstrap", "runs", "export"}
 MAY_USE = {
     "_checks": set(),
     "_params": {"_checks"},
+    "_names": {"_checks"},
     "_table": {"_checks"},
     "_bootstrap": {"_checks"},
     "unroll": SHARED,

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .._checks import check_file, check_integer, extra, invalid, listed
-from .._table import SUFFIXES, column_rule, named, numbers, read_table
+from .._names import column_rule, named
+from .._table import SUFFIXES, numbers, read_table
 
 FEWEST = 10
 """Trajectories: two of ten for validation, two for the test."""

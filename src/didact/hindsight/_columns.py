@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._checks import InvalidInput, invalid, listed
-from .._table import EXACT, absent, column_rule, named, numbers, row_list, texts
+from .._names import column_rule, named
+from .._table import EXACT, absent, numbers, row_list, texts
 
 if TYPE_CHECKING:
     import pandas as pd

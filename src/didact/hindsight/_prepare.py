@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from .._checks import InvalidInput, check_choice, check_integer, invalid, listed
-from .._table import dated, named, nearly_dates, numbers, read_table, row_list, texts
+from .._names import named
+from .._table import dated, nearly_dates, numbers, read_table, row_list, texts
 from ..runs import key
 from ._columns import Roles, assign_roles, describe
 from ._encode import Codes

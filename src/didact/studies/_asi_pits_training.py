@@ -160,7 +160,7 @@ def cut(
     """Falls from one of their first Δ states on, so that fixed steps meet all of them.
 
     Only for these: a fall that begins in its middle has fewer pits, and global alignment, which
-    has all its predictions from the first state on, then often finds none of them.
+    has all its predictions from the first state on, then may find none of them.
     """
     start = torch.rand(len(states), generator=generator) * (lengths - 1).clamp_max(horizon)
     lengths = lengths - start.long()

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from ..._checks import invalid, listed
-from ..._table import absent, named, read_table, row_list, texts
+from ..._names import named
+from ..._table import absent, read_table, row_list, texts
 from ...runs import key
 from .._columns import Roles, assign_roles, describe, is_numeric
 from .._encode import Codes
